@@ -1,0 +1,79 @@
+"""The one exception tree. Every message says what is wrong, where, and what would have been right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DataEngineError(Exception):
+    """Base of everything this engine raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(DataEngineError):
+    """A parameter, flow file or mapping that cannot be used as written."""
+
+
+class MissingDependency(DataEngineError):
+    """An optional package or system library is absent; the message names what to install."""
+
+    def __init__(self, what: str, *, extra: str) -> None:
+        super().__init__(f"{what} is not installed; it comes with: pip install 'vla-dataengine[{extra}]'")
+
+
+class SourceError(DataEngineError):
+    """A file or folder that cannot be read as what it claims to be.
+
+    `path` names the file, `reason` says what is wrong with it, `hint` what to do next.
+    """
+
+    def __init__(self, path: str | Path, reason: str, *, hint: str = "") -> None:
+        self.path, self.reason, self.hint = str(path), reason, hint
+        super().__init__(f"{path}: {reason}" + (f" – {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple:
+        return (_rebuild, (type(self), self.path, self.reason, self.hint))
+
+
+class UnsafeSource(SourceError):
+    """Input that tries to leave its folder, run code or exhaust the machine."""
+
+
+class VideoError(SourceError):
+    """A video that is damaged, truncated, of an unsupported codec, or not what its metadata says."""
+
+
+class EpisodeError(DataEngineError):
+    """One episode that cannot be used; a flow quarantines it and goes on.
+
+    `episode` is its id or place in the source, `feature` and `frame` say where inside it, when known.
+    """
+
+    def __init__(self, episode: str, reason: str, *, feature: str | None = None, frame: int | None = None) -> None:
+        self.episode, self.reason, self.feature, self.frame = episode, reason, feature, frame
+        place = "".join(
+            [f", feature {feature!r}" if feature is not None else "", f", frame {frame}" if frame is not None else ""]
+        )
+        super().__init__(f"episode {episode}{place}: {reason}")
+
+    def __reduce__(self) -> tuple:
+        return (_rebuild_episode, (self.episode, self.reason, self.feature, self.frame))
+
+
+class StoreError(DataEngineError):
+    """A store that cannot be opened, written or trusted."""
+
+
+class StoreLocked(StoreError):
+    """Somebody else is writing to the store; the message says who."""
+
+
+class Refused(DataEngineError):
+    """Something that would leave the machine must not: preflight found a reason."""
+
+
+def _rebuild(kind: type[SourceError], path: str, reason: str, hint: str) -> SourceError:
+    return kind(path, reason, hint=hint)
+
+
+def _rebuild_episode(episode: str, reason: str, feature: str | None, frame: int | None) -> EpisodeError:
+    return EpisodeError(episode, reason, feature=feature, frame=frame)
