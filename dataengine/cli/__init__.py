@@ -1,0 +1,66 @@
+"""The front door: one thin module per verb. Heavy imports stay inside functions, so `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dataengine.cli import (
+    collect,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    hub,
+    inspect,
+    plugins,
+    publish,
+    run,
+    store,
+    tokenizer,
+    train,
+)
+from dataengine.errors import DataEngineError
+
+app = typer.Typer(
+    help="Robot action data: collect, convert, label, publish, train – one episode format (LeRobotDataset v3.0).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in (
+    convert.convert,
+    inspect.inspect,
+    store.verify,
+    store.snapshot,
+    store.compact,
+    run.run,
+    run.status,
+    run.cancel,
+    tokenizer.tokenizer,
+    publish.publish,
+    train.train,
+    evaluate.evaluate,
+    collect.collect,
+    plugins.plugins,
+    doctor.doctor,
+    demo.demo,
+):
+    app.command()(verb)
+app.add_typer(hub.app, name="hub")
+
+
+def main() -> None:
+    """Exit code 0: done. 1: done, but something was found or left out. 2: it could not be done. 130: interrupted."""
+    try:
+        app()
+    except DataEngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; what was committed is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
