@@ -1,0 +1,88 @@
+"""Pictures as a source stores them, made into what an episode promises, one frame at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from converters.mapping import CameraRule
+from dataengine.episode import Clip
+from dataengine.errors import SourceError
+
+_TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "vertical": lambda a: a[::-1],
+    "horizontal": lambda a: a[:, ::-1],
+    "rot180": lambda a: a[::-1, ::-1],
+}
+
+
+@dataclass(frozen=True)
+class MappedClip(Clip):
+    """A clip seen through a camera's rule: upright, RGB uint8 or float32 metres, channels last.
+
+    Colour pictures may be grey `(H, W)` or `(H, W, 1)` and may carry alpha, which is dropped.
+    """
+
+    source: Clip
+    rule: CameraRule
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        return self.source.length
+
+    @property
+    def height(self) -> int:  # type: ignore[override]
+        return self.source.height
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self.source.width
+
+    @property
+    def fps(self) -> float:  # type: ignore[override]
+        return self.source.fps
+
+    @property
+    def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]
+        return self.rule.kind
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        for frame in self.source.frames(start, stop):
+            yield self._mapped(frame)
+
+    def slice(self, start: int, stop: int) -> MappedClip:
+        return replace(self, source=self.source.slice(start, stop))
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.source.fingerprint}\0{self.rule}".encode()).hexdigest()
+
+    def _mapped(self, frame: np.ndarray) -> np.ndarray:
+        rule = self.rule
+        if rule.layout == "chw":
+            frame = np.moveaxis(frame, 0, -1)
+        if frame.ndim == 2:
+            frame = frame[..., None]
+        if rule.flip != "none":
+            frame = _TURNS[rule.flip](frame)
+        if rule.kind == "depth":
+            if frame.shape[2] != 1:
+                raise SourceError(rule.source, f"a depth picture has one channel, this one has {frame.shape[2]}")
+            return np.ascontiguousarray(frame, np.float32) * np.float32(rule.scale)
+        if frame.shape[2] == 1:
+            frame = np.repeat(frame, 3, axis=2)
+        frame = frame[..., 2::-1] if rule.colour == "bgr" else frame[..., :3]
+        if frame.dtype != np.uint8 or rule.scale != 1.0:
+            frame = np.clip(np.rint(frame.astype(np.float32) * rule.scale), 0, 255)
+        return np.ascontiguousarray(frame, np.uint8)
+
+
+def mapped(clip: Clip, rule: CameraRule) -> Clip:
+    """The clip as the rule wants it; the very same object where there is nothing to do, so it can be remuxed."""
+    if clip.kind == rule.kind and (rule.flip, rule.colour, rule.scale, rule.layout) == ("none", "rgb", 1.0, "hwc"):
+        return clip
+    return MappedClip(clip, rule)
