@@ -1,0 +1,33 @@
+"""`dataengine train`: train the reference policy, or hand the store to stock LeRobot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataengine.cli.output import JsonFlag, console, show_json, typed
+
+
+def train(
+    store: Annotated[Path, typer.Argument(help="The store to train on.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the checkpoint, curves and report.")],
+    policy: Annotated[str, typer.Option(help="reference, or lerobot:act, lerobot:smolvla, …")] = "reference",
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE of the policy's config.")] = [],  # noqa: B006
+    json: JsonFlag = False,
+) -> None:
+    """Train a policy on a store: split by episode, failed episodes left out, normalisation saved with it."""
+    from dataengine.doctor import require
+    from dataengine.plugins import make
+
+    require("lerobot" if policy.startswith("lerobot:") else "train")
+    params = typed(set_) | ({} if steps is None else {"steps": steps})
+    if policy.startswith("lerobot:"):
+        job = make("jobs", "train_lerobot", params | {"policy": policy.removeprefix("lerobot:")})
+    else:
+        job = make("jobs", "train", params | {"resume": resume})
+    report = job.run(store, out)
+    show_json(report) if json else console.print(report.get("summary", ""), markup=False)
