@@ -1,0 +1,137 @@
+"""Demonstrations of the scripted expert in an embedded world, as episodes.
+
+Scenes are paired: each is done once under every instruction, so that only the instruction tells what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from dataengine import plugins
+from dataengine.episode import ArrayClip, Episode, Feature, Meta, Step, episode_id
+from dataengine.errors import ConfigError
+from dataengine.sim import world as tabletop
+from dataengine.sim.demonstrate import Demonstration, demonstrate
+from dataengine.sim.seeds import training_scene
+
+TRIES = 5  # attempts at one scene under one instruction, each with its own noise and style
+
+
+@dataclass(frozen=True)
+class ExpertCollector:
+    """Collects `episodes` demonstrations; the same parameters give the same episodes bit for bit.
+
+    episodes: how many. seed: the run, 0 to 16383; runs share no scene. first: number of the first scene, so that a
+    run can be shared out among workers. world: name of the world. tasks: the instructions each scene is done under.
+    image_size: side of the pictures [pixels]. cameras: which. noise: standard deviation [m] of what is added to the
+    carried-out tool target, while the clean action is stored. recovery: share of episodes that begin where an empty
+    grasp has ended. phrasing: the usual instruction, or one of its paraphrases at random.
+    failed: keep what failed, marked `success=False`, instead of trying again.
+    """
+
+    episodes: int = 400
+    seed: int = 0
+    first: int = 0
+    world: str = "tabletop"
+    tasks: tuple[str, ...] = ("pick_red", "pick_blue")
+    image_size: int = 96
+    cameras: tuple[str, ...] = ("front", "wrist")
+    noise: float = 0.004
+    recovery: float = 0.15
+    phrasing: Literal["plain", "varied"] = "plain"
+    failed: bool = False
+    licence: str = "apache-2.0"
+
+    name = "expert"
+    version = "1"
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ConfigError(f"expert.episodes is 1 or more, not {self.episodes}")
+        if not 0 <= self.noise <= 0.05:
+            raise ConfigError(f"expert.noise is a distance of 0 to 0.05 m, not {self.noise}")
+        if not 0 <= self.recovery <= 1:
+            raise ConfigError(f"expert.recovery is a share of 0 to 1, not {self.recovery}")
+
+    def collect(self) -> Iterator[Episode]:
+        """The episodes, one after the other, scene by scene."""
+        params = {"tasks": self.tasks, "image_size": self.image_size, "cameras": self.cameras}
+        world: tabletop.Tabletop = plugins.make("worlds", self.world, params)
+        made = 0
+        for index in count(self.first):
+            for task in self.tasks:
+                episode = self._episode(world, training_scene(self.seed, index), task)
+                if episode is None:
+                    continue
+                yield episode
+                made += 1
+                if made == self.episodes:
+                    return
+
+    def _episode(self, world: tabletop.Tabletop, scene: int, task: str) -> Episode | None:
+        """One demonstration, tried again with other noise where it failed; None where every try did."""
+        for attempt in range(1 if self.failed else TRIES):
+            shown = demonstrate(world, scene, task, noise=self.noise, recovery=self.recovery, attempt=attempt)
+            if shown.success or self.failed:
+                return self._finish(world, scene, task, attempt, shown)
+        return None
+
+    def _finish(self, world: tabletop.Tabletop, scene: int, task: str, attempt: int, shown: Demonstration) -> Episode:
+        instruction = world.task.instruction()
+        if self.phrasing == "varied":
+            rng = np.random.default_rng([scene, *task.encode(), 1])
+            instruction = world.task.instruction(int(rng.integers(len(world.task.templates))))
+        params = {k: v for k, v in plugins.params_of(self).items() if k not in ("episodes", "first")}  # do not shape it
+        recipe = hashlib.sha256(json.dumps([tabletop.VERSION, self.version, params]).encode()).hexdigest()
+        return Episode(
+            id=episode_id(recipe, f"{scene}/{task}/{attempt}"),
+            fps=tabletop.FPS,
+            features={**world.features, **_extra_features(shown)},
+            frames=shown.columns,
+            clips={key: ArrayClip(pictures, tabletop.FPS) for key, pictures in shown.pictures.items()},
+            meta=Meta(
+                tasks=(instruction,),
+                success=shown.success,
+                operator="scripted expert",
+                embodiment=tabletop.EMBODIMENT,
+                licence=self.licence,
+                source={
+                    "format": "simulation",
+                    "world": self.world,
+                    "version": tabletop.VERSION,
+                    "seed": scene,
+                    "task": task,
+                    "sha256": recipe,
+                    "mujoco": version("mujoco"),
+                },
+                lineage=(Step("collect.expert", self.version, params),),
+                extra={
+                    "task": task,
+                    "recovery": shown.recovery,
+                    "wrong_object": shown.wrong_object,
+                    "attempt": attempt,
+                },
+            ),
+        ).check()
+
+
+def _extra_features(shown: Demonstration) -> dict[str, Feature]:
+    """Features beside what a policy sees and does."""
+    size = shown.columns["sim.state"].shape[1]
+    return {
+        "next.reward": Feature("float32", (1,), ("progress",), "reward", "1"),
+        "next.success": Feature("bool", (1,), ("success",), "done"),
+        "next.done": Feature("bool", (1,), ("done",), "done"),
+        "collect.executed_action": Feature(
+            "float32", (len(tabletop.ACTION_NAMES),), tabletop.ACTION_NAMES, "other", tabletop.ACTION_UNITS
+        ),
+        "sim.state": Feature("float64", (size,), tuple(f"s{i}" for i in range(size)), "other", "SI"),
+    }

@@ -1,0 +1,145 @@
+"""The tabletop: an instruction, two cubes, a pad, an arm; 10 actions a second; `reset` and `step` as in Gymnasium.
+
+Action `(5,)` float32: where the tool shall be next, absolute, in the base frame – x, y, z [m], yaw [rad] – and
+the gripper's opening, 0 closed to 1 open. The tool points down. A target out of reach is drawn in.
+State `(10,)` float32, measured: five joint angles [rad], the tool's x, y, z [m] and yaw [rad], the opening.
+The names of the action stand among the names of the state, so an action can be taken relative to it by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dataengine.episode import Feature
+from dataengine.errors import ConfigError
+from dataengine.sim.arm import JOINTS
+from dataengine.sim.cameras import CAMERAS, render
+from dataengine.sim.kinematics import WORKSPACE_HIGH, WORKSPACE_LOW, inverse, reachable
+from dataengine.sim.scene import Layout, Scene
+from dataengine.sim.seeds import EVALUATION
+from dataengine.sim.tasks import TASKS, Task
+
+FPS = 10
+VERSION = "1"  # part of every episode's id: raise it when the same seed no longer gives the same episode
+EMBODIMENT = "tabletop_arm"
+
+ACTION_NAMES = ("ee.x", "ee.y", "ee.z", "ee.yaw", "gripper.pos")
+STATE_NAMES = (*(f"{joint}.pos" for joint in JOINTS), *ACTION_NAMES)
+ACTION_UNITS = ("m", "m", "m", "rad", "1")
+STATE_UNITS = (*("rad",) * len(JOINTS), *ACTION_UNITS)
+
+ACTION_LOW = np.array([*WORKSPACE_LOW, -np.pi / 2, 0.0], np.float32)
+ACTION_HIGH = np.array([*WORKSPACE_HIGH, np.pi / 2, 1.0], np.float32)
+
+
+@dataclass(eq=False)
+class Tabletop:
+    """`reset` and `step` as in Gymnasium (`gym_env.py` registers it there); observations are keyed like features.
+
+    tasks: names out of `dataengine.sim.tasks.TASKS` that a reset without `options={"task": …}` draws from.
+    image_size: side of the pictures [pixels]. cameras: which to render; none is fastest.
+    phrasing: 0 the usual instruction, k its k-th paraphrase.
+    An attempt ends (`terminated`) with `info["is_success"]` or `info["wrong_object"]`, or by its time (`truncated`).
+    The reward is the task's progress, 0 to 1.
+    """
+
+    tasks: tuple[str, ...] = ("pick_red", "pick_blue")
+    image_size: int = 96
+    cameras: tuple[str, ...] = CAMERAS
+    phrasing: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.tasks:
+            task_named(name)
+        if not self.tasks:
+            raise ConfigError(f"a world needs at least one task; there are {', '.join(TASKS)}")
+        if unknown := set(self.cameras) - set(CAMERAS):
+            raise ConfigError(f"there is no camera {', '.join(sorted(unknown))}; this world has {', '.join(CAMERAS)}")
+        if not 16 <= self.image_size <= 640:
+            raise ConfigError(f"image_size is 16 to 640 pixels, not {self.image_size}")
+        self.scene = Scene()
+        self.task: Task = task_named(self.tasks[0])
+        self.steps = 0
+        self._rng = np.random.default_rng()
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """What a dataset of this world holds: state, cameras, action."""
+        pose = {"frame": "base", "rotation": "yaw about z, tool pointing down"}
+        side = self.image_size
+        return {
+            "observation.state": Feature("float32", (len(STATE_NAMES),), STATE_NAMES, "state", STATE_UNITS, info=pose),
+            **{
+                f"observation.images.{camera}": Feature(
+                    "video", (side, side, 3), ("height", "width", "channels"), "image"
+                )
+                for camera in self.cameras
+            },
+            "action": Feature(
+                "float32", (len(ACTION_NAMES),), ACTION_NAMES, "action", ACTION_UNITS, info={**pose, "kind": "absolute"}
+            ),
+        }
+
+    @property
+    def instruction(self) -> str:
+        return self.task.instruction(self.phrasing)
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A new scene; the same seed gives the same scene whatever the task. options: `{"task": name}`.
+
+        Without a seed the scenes go on from the last one given, deterministically.
+        """
+        if seed is None:
+            seed = int(self._rng.integers(EVALUATION))
+        else:
+            self._rng = np.random.default_rng([seed, 2])
+        chosen = (options or {}).get("task") or self.tasks[np.random.default_rng([seed, 1]).integers(len(self.tasks))]
+        self.task = task_named(chosen)
+        self.scene.place(Layout.sample(seed))
+        self.steps = 0
+        return self.observe(), self._info()
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Run 0.1 s towards a target. Raises `ConfigError` for an action of another shape, NaN or Inf."""
+        self.advance(action)
+        self.steps += 1
+        info = self._info()
+        terminated = info["is_success"] or info["wrong_object"]
+        truncated = not terminated and self.steps >= self.task.max_steps
+        return self.observe(), self.task.progress(self.scene), terminated, truncated, info
+
+    def advance(self, action: np.ndarray) -> None:
+        """The physics of one step alone: no picture, no verdict, no clock."""
+        action = np.asarray(action, np.float64)
+        if action.shape != (len(ACTION_NAMES),) or not np.isfinite(action).all():
+            raise ConfigError(
+                f"an action is {len(ACTION_NAMES)} finite numbers ({', '.join(ACTION_NAMES)}), not {action}"
+            )
+        self.scene.advance(inverse(reachable(action[:4])), float(np.clip(action[4], 0, 1)), 1 / FPS)
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The current observation."""
+        state = np.array([*self.scene.joints, *self.scene.tool, self.scene.gripper], np.float32)
+        pictures = {f"observation.images.{c}": render(self.scene, c, self.image_size) for c in self.cameras}
+        return {"observation.state": state, **pictures}
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "is_success": self.task.success(self.scene),
+            "wrong_object": self.task.wrong(self.scene),
+            "task": self.task.name,
+            "instruction": self.instruction,
+        }
+
+
+def task_named(name: str) -> Task:
+    """The task of a name; `ConfigError` lists what exists."""
+    if name not in TASKS:
+        raise ConfigError(f"there is no task {name!r} in this world; it has {', '.join(TASKS)}")
+    return TASKS[name]
