@@ -1,0 +1,166 @@
+"""The dataset card: README.md with front matter, pictures, statistics, lineage and how to cite.
+
+Text from episodes is data: it is escaped in Markdown and quoted in YAML, never obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from dataengine.episode import Episode
+from dataengine.hub.preflight import Finding
+from dataengine.pictures import filmstrip, sample
+from dataengine.store import Store
+
+MOST_TASKS = 20
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card's text and the pictures it shows, by path in the repository."""
+
+    text: str
+    pictures: Mapping[str, bytes]
+
+
+def make_card(
+    store: Store, repo_id: str, *, licence: str | None, findings: Sequence[Finding] = (), pictures: int = 3
+) -> Card:
+    """Describe a store. findings: what preflight warned of, said in the card as well."""
+    episodes = [store[i] for i in range(len(store))]
+    strips = _strips(episodes, pictures)
+    front = {
+        "license": licence or "unknown",
+        "task_categories": ["robotics"],
+        "tags": ["LeRobot", *([store.embodiment] if store.embodiment else [])],
+        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
+        "size_categories": [_size(sum(e.length for e in episodes))],
+    }
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        f"# {markdown(repo_id.split('/')[-1])}",
+        _summary(store, episodes),
+        *[f"![episode {i}: {key}]({path})" for i, (path, (key, _)) in enumerate(strips.items())],
+        "## Tasks\n\n" + _tasks(episodes),
+        "## Features\n\n" + _features(store),
+        "## Statistics\n\n" + _statistics(store),
+        "## Where it comes from\n\n" + _lineage(episodes),
+        "## Use\n\n```python\nfrom lerobot.datasets.lerobot_dataset import LeRobotDataset\n\n"
+        f'dataset = LeRobotDataset("{repo_id}")\n```',
+        "## Cite\n\n```bibtex\n" + _citation(repo_id) + "\n```",
+    ]
+    if notes := [f"- {markdown(str(f))}" for f in findings if f.level != "refuse"]:
+        parts.insert(-2, "## Good to know\n\n" + "\n".join(notes))
+    return Card("\n\n".join(parts) + "\n", {path: png for path, (_, png) in strips.items()})
+
+
+def markdown(text: str) -> str:
+    """Text as literal Markdown: no HTML, links, headings or line breaks come out of it."""
+    flat = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", flat)
+
+
+def _summary(store: Store, episodes: Sequence[Episode]) -> str:
+    frames = sum(e.length for e in episodes)
+    known = [e.meta.success for e in episodes if e.meta.success is not None]
+    cameras = [key.removeprefix("observation.images.") for key, f in store.features.items() if f.is_camera]
+    rows = {
+        "Episodes": f"{len(episodes):,}",
+        "Frames": f"{frames:,} ({frames / store.fps / 60:.1f} minutes)",
+        "Rate": f"{store.fps:g} Hz",
+        "Embodiment": ", ".join(sorted({e.meta.embodiment for e in episodes if e.meta.embodiment})) or "not stated",
+        "Cameras": ", ".join(cameras) or "none",
+        "Success": f"{sum(known)} of {len(known)}" if known else "not stated",
+        "Format": "LeRobotDataset v3.0",
+    }
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {markdown(value)} |" for name, value in rows.items())
+
+
+def _tasks(episodes: Sequence[Episode]) -> str:
+    counts = Counter(task for e in episodes for task in e.meta.tasks)
+    if not counts:
+        return "The source states no task."
+    lines = [f"- {markdown(task) or '(empty)'} – {n} episodes" for task, n in counts.most_common(MOST_TASKS)]
+    if len(counts) > MOST_TASKS:
+        lines.append(f"- … and {len(counts) - MOST_TASKS} more")
+    return "\n".join(lines)
+
+
+def _features(store: Store) -> str:
+    lines = ["| feature | type | shape | names | unit |", "|---|---|---|---|---|"]
+    for key, f in store.features.items():
+        names = ", ".join(f.names or ())
+        unit = ", ".join(dict.fromkeys(f.unit)) if isinstance(f.unit, tuple) else f.unit or "not stated"
+        cells = (key, f.dtype, "×".join(map(str, f.shape)), names[:200] + ("…" if len(names) > 200 else ""), unit)
+        lines.append("| " + " | ".join(markdown(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _statistics(store: Store) -> str:
+    lines = ["| feature | element | min | 1 % | mean | std | 99 % | max |", "|---|---|---|---|---|---|---|---|"]
+    stats = store.stats()
+    for key, f in store.features.items():
+        if f.is_camera or key not in stats or f.size > 64:
+            continue
+        columns = [_flat(stats[key].get(name)) for name in ("min", "q01", "mean", "std", "q99", "max")]
+        for i in range(f.size):
+            name = f.names[i] if f.names and i < len(f.names) else str(i)
+            values = " | ".join(f"{column[i]:.4g}" if i < len(column) else "–" for column in columns)
+            lines.append(f"| {markdown(key)} | {markdown(name)} | {values} |")
+    return "\n".join(lines)
+
+
+def _lineage(episodes: Sequence[Episode]) -> str:
+    sources = Counter(
+        (str(e.meta.source.get("format", "unknown")), str(e.meta.source.get("file", ""))) for e in episodes
+    )
+    lines = [
+        f"- {n} episodes from {markdown(file or 'unnamed')} ({markdown(kind)})" for (kind, file), n in sources.items()
+    ]
+    steps: dict[tuple[str, str], set[str]] = {}
+    for episode in episodes:
+        for step in episode.meta.lineage:
+            steps.setdefault((step.name, step.version), set()).update(step.assumed)
+    if steps:
+        lines.append("\nWhat was done, in order:\n")
+        for (name, version), assumed in steps.items():
+            lines.append(f"1. {markdown(name)} (version {markdown(version)})")
+            lines += [f"   - assumed: {markdown(a)}" for a in sorted(assumed)]
+    return "\n".join(lines[:200])
+
+
+def _citation(repo_id: str) -> str:
+    owner, name = repo_id.split("/")
+    key = re.sub(r"\W", "_", name)
+    fields = {"author": owner, "title": name, "howpublished": f"Hugging Face Hub, {repo_id}"}
+    return "@misc{" + key + ",\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "\n}"
+
+
+def _strips(episodes: Sequence[Episode], count: int) -> dict[str, tuple[str, bytes]]:
+    """Filmstrips of a few episodes' first camera, by path in the repository."""
+    shown = [e for e in episodes if e.clips]
+    step = max(1, len(shown) // max(count, 1))
+    strips: dict[str, tuple[str, bytes]] = {}
+    for number, episode in enumerate(shown[::step][:count]):
+        key = next((k for k, c in episode.clips.items() if c.kind == "rgb"), next(iter(episode.clips)))
+        strips[f"assets/episode_{number}.png"] = (markdown(key), filmstrip(sample(episode.clips[key])))
+    return strips
+
+
+def _flat(values: Any) -> list[float]:
+    import numpy as np
+
+    return [] if values is None else np.asarray(values, float).ravel().tolist()
+
+
+def _size(frames: int) -> str:
+    for limit, name in ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M")):
+        if frames < limit:
+            return name
+    return "n>10M"
