@@ -11,15 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
-from typing import Literal
-
-import numpy as np
 
 from dataengine import plugins
-from dataengine.episode import ArrayClip, Episode, Feature, Meta, Step, episode_id
+from dataengine.episode import ArrayClip, Episode, Meta, Step, episode_id
 from dataengine.errors import ConfigError
-from dataengine.sim import world as tabletop
-from dataengine.sim.demonstrate import Demonstration, demonstrate
+from dataengine.sim.base import Demonstration, ExpertWorld
 from dataengine.sim.seeds import training_scene
 
 TRIES = 5  # attempts at one scene under one instruction, each with its own noise and style
@@ -33,8 +29,7 @@ class ExpertCollector:
     run can be shared out among workers. world: name of the world. tasks: the instructions each scene is done under.
     image_size: side of the pictures [pixels]. cameras: which. noise: standard deviation [m] of what is added to the
     carried-out tool target, while the clean action is stored. recovery: share of episodes that begin where an empty
-    grasp has ended. phrasing: the usual instruction, or one of its paraphrases at random.
-    failed: keep what failed, marked `success=False`, instead of trying again.
+    grasp has ended. failed: keep what failed, marked `success=False`, instead of trying again.
     """
 
     episodes: int = 400
@@ -46,7 +41,6 @@ class ExpertCollector:
     cameras: tuple[str, ...] = ("front", "wrist")
     noise: float = 0.004
     recovery: float = 0.15
-    phrasing: Literal["plain", "varied"] = "plain"
     failed: bool = False
     licence: str = "apache-2.0"
 
@@ -64,7 +58,9 @@ class ExpertCollector:
     def collect(self) -> Iterator[Episode]:
         """The episodes, one after the other, scene by scene."""
         params = {"tasks": self.tasks, "image_size": self.image_size, "cameras": self.cameras}
-        world: tabletop.Tabletop = plugins.make("worlds", self.world, params)
+        world = plugins.make("worlds", self.world, params)
+        if not isinstance(world, ExpertWorld):
+            raise ConfigError(f"the world {self.world!r} has no expert: nothing in it can demonstrate")
         made = 0
         for index in count(self.first):
             for task in self.tasks:
@@ -76,62 +72,39 @@ class ExpertCollector:
                 if made == self.episodes:
                     return
 
-    def _episode(self, world: tabletop.Tabletop, scene: int, task: str) -> Episode | None:
+    def _episode(self, world: ExpertWorld, scene: int, task: str) -> Episode | None:
         """One demonstration, tried again with other noise where it failed; None where every try did."""
         for attempt in range(1 if self.failed else TRIES):
-            shown = demonstrate(world, scene, task, noise=self.noise, recovery=self.recovery, attempt=attempt)
+            shown = world.demonstrate(scene, task, noise=self.noise, recovery=self.recovery, attempt=attempt)
             if shown.success or self.failed:
-                return self._finish(world, scene, task, attempt, shown)
+                return self._finish(world, scene, shown)
         return None
 
-    def _finish(self, world: tabletop.Tabletop, scene: int, task: str, attempt: int, shown: Demonstration) -> Episode:
-        instruction = world.task.instruction()
-        if self.phrasing == "varied":
-            rng = np.random.default_rng([scene, *task.encode(), 1])
-            instruction = world.task.instruction(int(rng.integers(len(world.task.templates))))
+    def _finish(self, world: ExpertWorld, scene: int, shown: Demonstration) -> Episode:
         params = {k: v for k, v in plugins.params_of(self).items() if k not in ("episodes", "first")}  # do not shape it
-        recipe = hashlib.sha256(json.dumps([tabletop.VERSION, self.version, params]).encode()).hexdigest()
+        recipe = hashlib.sha256(json.dumps([world.version, self.version, params]).encode()).hexdigest()
         return Episode(
-            id=episode_id(recipe, f"{scene}/{task}/{attempt}"),
-            fps=tabletop.FPS,
-            features={**world.features, **_extra_features(shown)},
+            id=episode_id(recipe, f"{scene}/{shown.extra['task']}/{shown.extra['attempt']}"),
+            fps=world.fps,
+            features=shown.features,
             frames=shown.columns,
-            clips={key: ArrayClip(pictures, tabletop.FPS) for key, pictures in shown.pictures.items()},
+            clips={key: ArrayClip(pictures, world.fps) for key, pictures in shown.pictures.items()},
             meta=Meta(
-                tasks=(instruction,),
+                tasks=(shown.instruction,),
                 success=shown.success,
                 operator="scripted expert",
-                embodiment=tabletop.EMBODIMENT,
+                embodiment=world.embodiment,
                 licence=self.licence,
                 source={
                     "format": "simulation",
                     "world": self.world,
-                    "version": tabletop.VERSION,
+                    "version": world.version,
                     "seed": scene,
-                    "task": task,
+                    "task": shown.extra["task"],
                     "sha256": recipe,
                     "mujoco": version("mujoco"),
                 },
                 lineage=(Step("collect.expert", self.version, params),),
-                extra={
-                    "task": task,
-                    "recovery": shown.recovery,
-                    "wrong_object": shown.wrong_object,
-                    "attempt": attempt,
-                },
+                extra=shown.extra,
             ),
         ).check()
-
-
-def _extra_features(shown: Demonstration) -> dict[str, Feature]:
-    """Features beside what a policy sees and does."""
-    size = shown.columns["sim.state"].shape[1]
-    return {
-        "next.reward": Feature("float32", (1,), ("progress",), "reward", "1"),
-        "next.success": Feature("bool", (1,), ("success",), "done"),
-        "next.done": Feature("bool", (1,), ("done",), "done"),
-        "collect.executed_action": Feature(
-            "float32", (len(tabletop.ACTION_NAMES),), tabletop.ACTION_NAMES, "other", tabletop.ACTION_UNITS
-        ),
-        "sim.state": Feature("float64", (size,), tuple(f"s{i}" for i in range(size)), "other", "SI"),
-    }

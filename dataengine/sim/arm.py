@@ -32,7 +32,8 @@ _TIP = "0.95 0.75 0.15 1"
 def _finger(name: str, side: int) -> str:
     return f"""
               <body name="{name}" pos="{TOOL} 0 0" gravcomp="1">
-                <joint name="{name}" type="slide" axis="0 {side} 0" range="0 {FINGER_STROKE}" armature="0.02" damping="1"/>
+                <joint name="{name}" type="slide" axis="0 {side} 0" range="0 {FINGER_STROKE}" armature="0.02"
+                       damping="1"/>
                 <geom name="{name}_pad" type="box" size="0.024 0.004 0.009" pos="{FINGER_TIP - 0.024} {side * 0.004} 0"
                       mass="0.02" rgba="{_TIP}" class="gripping"/>
               </body>"""
@@ -87,7 +88,9 @@ def actuators_xml() -> str:
         for i, joint in enumerate(JOINTS)
     )
     return f"""
-    <tendon><fixed name="grip"><joint joint="left_finger" coef="0.5"/><joint joint="right_finger" coef="0.5"/></fixed></tendon>
+    <tendon>
+      <fixed name="grip"><joint joint="left_finger" coef="0.5"/><joint joint="right_finger" coef="0.5"/></fixed>
+    </tendon>
     <equality><joint joint1="left_finger" joint2="right_finger" polycoef="0 1 0 0 0" solref="0.005 1"/></equality>
     <actuator>
       {servos}

@@ -6,28 +6,21 @@ section IV, with a fixed noise instead of a fitted one).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataengine.sim.base import Demonstration
 from dataengine.sim.expert import CLOSED, OPEN, Expert
-from dataengine.sim.world import Tabletop
+from dataengine.sim.spaces import diagnostics
+
+if TYPE_CHECKING:
+    from dataengine.sim.world import Tabletop
 
 AFTER = 3  # steps that are still kept after success
 CORRELATION = 0.5  # of the noise from one step to the next
 STAGINGS = 6  # ways to miss that are tried before an episode begins as usual
 YAW_NOISE = 8.0  # [rad/m] noise of the yaw for each metre of noise of the position
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """Columns of one episode, by feature key, `(T, …)`; pictures by camera key."""
-
-    columns: dict[str, np.ndarray]
-    pictures: dict[str, np.ndarray]
-    success: bool
-    wrong_object: bool
-    recovery: bool
 
 
 def demonstrate(
@@ -51,7 +44,7 @@ def demonstrate(
     while True:
         action = expert.act()
         drift = CORRELATION * drift + np.sqrt(1 - CORRELATION**2) * noise * rng.normal(size=4) * [1, 1, 1, YAW_NOISE]
-        executed = (action + [*drift, 0.0]).astype(np.float32)
+        executed = (action + np.append(drift, 0.0)).astype(np.float32)
         row = {**observation, "action": action, "collect.executed_action": executed, "sim.state": world.scene.state}
         observation, reward, _, truncated, info = world.step(executed)
         done = truncated or info["wrong_object"] or (info["is_success"] and left == 0)
@@ -61,8 +54,14 @@ def demonstrate(
             break
     columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
     columns["next.reward"] = columns["next.reward"].astype(np.float32)
-    pictures = {key: columns.pop(key) for key in list(columns) if key.startswith("observation.images.")}
-    return Demonstration(columns, pictures, bool(info["is_success"]), bool(info["wrong_object"]), staged)
+    return Demonstration(
+        features={**world.features, **diagnostics(columns["sim.state"].shape[1])},
+        columns={key: column for key, column in columns.items() if not key.startswith("observation.images.")},
+        pictures={key: column for key, column in columns.items() if key.startswith("observation.images.")},
+        instruction=world.instruction,
+        success=bool(info["is_success"]),
+        extra={"task": task, "recovery": staged, "wrong_object": bool(info["wrong_object"]), "attempt": attempt},
+    )
 
 
 def stage_empty_grasp(world: Tabletop, rng: np.random.Generator) -> bool:

@@ -7,13 +7,18 @@ learned from one observation. How it does things (heights, speed, angle) differs
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataengine.errors import ConfigError
 from dataengine.sim.scene import CUBE_HALF, Scene
 from dataengine.sim.tasks import Task
+
+if TYPE_CHECKING:
+    from dataengine.sim.world import Tabletop
 
 OPEN, CLOSED = 1.0, 0.0
 ALIGNED = 0.008  # [m] how well the gripper must stand over a cube before it closes
@@ -61,10 +66,31 @@ class Expert:
         """A step towards the goal from where the tool is, no longer than the style's speed."""
         tool = self.scene.tool
         move = goal - tool
-        length = np.linalg.norm(move[:3])
+        length = float(np.linalg.norm(move[:3]))
         move[:3] *= min(1.0, self.style.speed / max(length, 1e-9))
         move[3] = np.clip(move[3], -0.35, 0.35)
         return tool + move
+
+
+@dataclass
+class ExpertPolicy:
+    """The expert where a policy is expected; it must be let into the world, since it sees what no camera shows."""
+
+    _expert: Expert | None = field(default=None, init=False, repr=False)
+    _world: Tabletop | None = field(default=None, init=False, repr=False)
+
+    def enter(self, world: Tabletop) -> None:
+        self._world = world
+
+    def reset(self) -> None:
+        if self._world is None:
+            raise ConfigError("the expert must enter a world before it acts in it")
+        self._expert = Expert(self._world.scene, self._world.task, np.random.default_rng(0))
+
+    def act(self, observation: Mapping[str, np.ndarray], instruction: str) -> np.ndarray:
+        if self._expert is None:
+            raise ConfigError("the expert must be reset before it acts")
+        return self._expert.act()[None]
 
 
 def pick(scene: Scene, colour: str, style: Style) -> tuple[np.ndarray, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from dataengine.errors import ConfigError
 from dataengine.sim.arm import FOREARM, SHOULDER_HEIGHT, TOOL, UPPER_ARM
 
-# Box in which the tool may be sent, (x, y, z) in [m]: the corners that the arm cannot reach are drawn in by `reachable`.
+# Box in which the tool may be sent, (x, y, z) in [m]; `reachable` draws in the corners the arm does not reach.
 WORKSPACE_LOW = np.array([0.10, -0.25, 0.010])
 WORKSPACE_HIGH = np.array([0.42, 0.25, 0.24])
 MAX_REACH = UPPER_ARM + FOREARM - 0.005

@@ -53,7 +53,7 @@ def model_xml() -> str:
     <geom name="table" type="plane" size="1.2 1.2 0.1" rgba="0.62 0.58 0.52 1" friction="1 0.01 0.0005"/>
     <camera name="front" mode="fixed" pos="0.66 0 0.42" xyaxes="0 1 0 -0.66 0 0.75" fovy="34"/>
     <body name="pad" mocap="true">
-      <geom name="pad" type="box" size="{PAD_HALF} {PAD_HALF} 0.0005" rgba="0.16 0.62 0.30 1" contype="0" conaffinity="0"/>
+      <geom name="pad" type="box" size="{PAD_HALF} {PAD_HALF} 0.0005" rgba="0.16 0.62 0.30 1" class="shown"/>
     </body>
     {arm_xml()}
     {"".join(_cube_xml(colour) for colour in COLOURS)}

@@ -1,9 +1,6 @@
 """The tabletop: an instruction, two cubes, a pad, an arm; 10 actions a second; `reset` and `step` as in Gymnasium.
 
-Action `(5,)` float32: where the tool shall be next, absolute, in the base frame – x, y, z [m], yaw [rad] – and
-the gripper's opening, 0 closed to 1 open. The tool points down. A target out of reach is drawn in.
-State `(10,)` float32, measured: five joint angles [rad], the tool's x, y, z [m] and yaw [rad], the opening.
-The names of the action stand among the names of the state, so an action can be taken relative to it by name.
+What is sensed and told stands in `spaces.py`. An action out of the arm's reach is drawn in.
 """
 
 from __future__ import annotations
@@ -16,24 +13,16 @@ import numpy as np
 
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
-from dataengine.sim.arm import JOINTS
+from dataengine.sim.base import Demonstration
 from dataengine.sim.cameras import CAMERAS, render
-from dataengine.sim.kinematics import WORKSPACE_HIGH, WORKSPACE_LOW, inverse, reachable
+from dataengine.sim.demonstrate import demonstrate
+from dataengine.sim.kinematics import inverse, reachable
 from dataengine.sim.scene import Layout, Scene
 from dataengine.sim.seeds import EVALUATION
+from dataengine.sim.spaces import ACTION_NAMES, spaces
 from dataengine.sim.tasks import TASKS, Task
 
 FPS = 10
-VERSION = "1"  # part of every episode's id: raise it when the same seed no longer gives the same episode
-EMBODIMENT = "tabletop_arm"
-
-ACTION_NAMES = ("ee.x", "ee.y", "ee.z", "ee.yaw", "gripper.pos")
-STATE_NAMES = (*(f"{joint}.pos" for joint in JOINTS), *ACTION_NAMES)
-ACTION_UNITS = ("m", "m", "m", "rad", "1")
-STATE_UNITS = (*("rad",) * len(JOINTS), *ACTION_UNITS)
-
-ACTION_LOW = np.array([*WORKSPACE_LOW, -np.pi / 2, 0.0], np.float32)
-ACTION_HIGH = np.array([*WORKSPACE_HIGH, np.pi / 2, 1.0], np.float32)
 
 
 @dataclass(eq=False)
@@ -52,6 +41,10 @@ class Tabletop:
     cameras: tuple[str, ...] = CAMERAS
     phrasing: int = 0
 
+    version = "1"  # part of every episode's id: raised when the same seed no longer gives the same episode
+    fps = float(FPS)
+    embodiment = "tabletop_arm"
+
     def __post_init__(self) -> None:
         for name in self.tasks:
             task_named(name)
@@ -68,21 +61,8 @@ class Tabletop:
 
     @property
     def features(self) -> dict[str, Feature]:
-        """What a dataset of this world holds: state, cameras, action."""
-        pose = {"frame": "base", "rotation": "yaw about z, tool pointing down"}
-        side = self.image_size
-        return {
-            "observation.state": Feature("float32", (len(STATE_NAMES),), STATE_NAMES, "state", STATE_UNITS, info=pose),
-            **{
-                f"observation.images.{camera}": Feature(
-                    "video", (side, side, 3), ("height", "width", "channels"), "image"
-                )
-                for camera in self.cameras
-            },
-            "action": Feature(
-                "float32", (len(ACTION_NAMES),), ACTION_NAMES, "action", ACTION_UNITS, info={**pose, "kind": "absolute"}
-            ),
-        }
+        """State, cameras and action of a dataset of this world."""
+        return spaces(self.cameras, self.image_size)
 
     @property
     def instruction(self) -> str:
@@ -128,6 +108,10 @@ class Tabletop:
         state = np.array([*self.scene.joints, *self.scene.tool, self.scene.gripper], np.float32)
         pictures = {f"observation.images.{c}": render(self.scene, c, self.image_size) for c in self.cameras}
         return {"observation.state": state, **pictures}
+
+    def demonstrate(self, seed: int, task: str, *, noise: float, recovery: float, attempt: int = 0) -> Demonstration:
+        """The scripted expert at work; see `demonstrate.py`."""
+        return demonstrate(self, seed, task, noise=noise, recovery=recovery, attempt=attempt)
 
     def _info(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dataengine.sim.scene import COLOURS, Scene
 
-LIFTED = 0.03  # [m] a cube whose centre has risen by this much counts as picked up
+LIFTED = 0.03  # [m] a held cube whose centre has risen by this much counts as picked up
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Pick(Task):
         return scene.held(self.target) and _risen(scene, self.target) > HEIGHT
 
     def wrong(self, scene: Scene) -> bool:
-        return any(_risen(scene, other) > LIFTED for other in self.others)
+        return any(scene.held(other) and _risen(scene, other) > LIFTED for other in self.others)
 
     def progress(self, scene: Scene) -> float:
         if self.success(scene):
