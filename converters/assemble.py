@@ -15,7 +15,8 @@ from converters import rotations
 from converters.clips import mapped
 from converters.mapping import FeatureRule, Part, SourceMapping, unit_factor
 from converters.raw import Camera, Column, RawEpisode
-from dataengine.episode import CAPTURE_TIME, Clip, Feature, Role
+from dataengine import guard
+from dataengine.episode import CAPTURE_TIME, POSITION_COLUMNS, Clip, Feature, Role
 from dataengine.errors import ConfigError, EpisodeError
 
 _ROLES: dict[str, Role] = {
@@ -37,6 +38,7 @@ def features_of(
         where = f"mapping: cameras: {key}"
         if not key.startswith("observation.images."):
             raise ConfigError(f"{where}: a camera is called observation.images.<name>")
+        guard.safe_name(key)
         if key in found:
             raise ConfigError(f"{where}: is also a feature of the table")
         camera = _pick(cameras, rule.source, where, "camera")
@@ -69,6 +71,9 @@ def assemble(
 
 def _table_feature(key: str, rule: FeatureRule, columns: Mapping[str, Column], mapping: SourceMapping) -> Feature:
     where = f"mapping: features: {key}"
+    guard.safe_name(key)
+    if key in POSITION_COLUMNS:
+        raise ConfigError(f"{where}: is derived by the store; true capture times are called {CAPTURE_TIME}")
     parts = _parts(key, rule, mapping)
     sources = [_pick(columns, part.name, where, "column") for part in parts]
     if key.startswith("observation.images."):
