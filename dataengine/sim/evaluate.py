@@ -178,7 +178,8 @@ def _run(
     policy: Policy | Callable[[], Policy], world: World, jobs: Sequence[tuple[int, str]]
 ) -> list[tuple[Attempt, np.ndarray]]:
     """Attempts and the actions `(T, A)` that were carried out in each."""
-    actor = policy if isinstance(policy, Policy) else policy()
+    # A class has the methods of its instances, so it would pass for a policy.
+    actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy()
     if not isinstance(actor, Policy):
         raise ConfigError(f"a policy has reset() and act(observation, instruction); {type(actor).__name__} has not")
     if isinstance(actor, Privileged):
