@@ -1,0 +1,97 @@
+"""Opening a video file so that it is only ever read as what it is: one local file in a known container.
+
+FFmpeg guesses formats by content, and some of them (playlists, concat scripts, image lists) name further files
+and URLs. So the first bytes decide here, before FFmpeg sees the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.error
+import av.logging
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from dataengine.errors import VideoError
+
+MAX_SIDE = 16384
+MAX_PIXELS = 1 << 26  # 64 Mpx: 200 MB for one decoded picture
+
+# PyAV prints FFmpeg's complaints to stderr; what matters of them is raised.
+av.logging.set_level(None)
+
+FileKey = tuple[str, int, int, int]
+
+
+def file_key(path: str | Path) -> FileKey:
+    """What changes when a file is replaced: path, inode, size, time of change. Raises `VideoError` if it is absent."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  ten times cheaper than Path.stat for a string
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error)) from error
+    return (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@contextmanager
+def reading(path: str | Path, doing: str = "cannot be read as video") -> Iterator[None]:
+    """Turn what FFmpeg and PyAV raise about a file into `VideoError`."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise VideoError(path, f"{doing}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise VideoError(path, f"{doing}: it needs too much memory") from error
+
+
+def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
+    """The container and its first video stream, ready to demux or decode with one thread.
+
+    Damage that the decoder can notice is an error, not a concealed picture. The caller closes the container.
+    Raises `VideoError` for other kinds of files, no or unknown video, and pictures beyond 16384 a side or 64 Mpx.
+    """
+    path = Path(path).absolute()  # a relative name such as "concat:x" would be taken for a protocol
+    with reading(path):
+        container = av.open(str(path), format=_format(path), metadata_errors="replace")
+    try:
+        return container, _video_stream(container, path)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _format(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error)) from error
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
+        return "mp4"
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    what = "is empty" if not head else f"is not a video: it starts with {head[:8]!r}"
+    raise VideoError(path, what, hint="mp4, mov, mkv, webm and avi are read")
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    if not container.streams.video:
+        raise VideoError(path, "holds no video stream")
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    if context is None:  # no decoder: PyAV would crash on the first use
+        raise VideoError(path, "its video is damaged or of a codec that this build of PyAV cannot decode")
+    width, height = context.width, context.height
+    if width <= 0 or height <= 0 or not context.pix_fmt:
+        raise VideoError(path, "its header does not say what the pictures are")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise VideoError(path, f"declares pictures of {width}×{height}, more than {MAX_SIDE} a side or 64 Mpx")
+    context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    return stream
