@@ -16,7 +16,7 @@ DATA = Path(os.environ.get("DATAENGINE_TEST_DATA", Path(__file__).resolve().pare
 
 
 def record(name: str, figures: Mapping[str, Any], *, met: bool | None) -> None:
-    """Write the result of `python -m bench.<name>`. met: whether the stated target was reached, None if there is none."""
+    """Write the result of `python -m bench.<name>`. met: was the stated target reached (None: no target)."""
     result = {
         "name": name,
         "met": met,
