@@ -1,0 +1,224 @@
+"""What the numbers of an action mean, and what the model predicts instead of them: targets relative to the pose
+in which the chunk begins. The same picture then means the same motion anywhere on the table.
+
+Per element, chosen by name: `action - state` (angles wrapped); a quaternion or rotation vector becomes the rotation
+vector of `R_action · R_state⁻¹`, in the base frame (so four numbers become three); everything else stays absolute.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from dataengine.episode import Feature
+from dataengine.errors import ConfigError
+
+TURN = {"rad": 2 * np.pi, "deg": 360.0}
+_GRIPPER = re.compile(r"grip|jaw|finger|claw", re.IGNORECASE)
+_QUATERNION = re.compile(r"^(.*?)q?([xyzw])$", re.IGNORECASE)
+_VECTOR = re.compile(r"^(.*?)(?:r|rot|rotvec|axis_?angle)[._]?([xyz012])$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """names, units: of the A elements. state: for each element the place of the same quantity in
+    `observation.state`, or -1 where it stays absolute. quaternions: places of x, y, z, w in the action; rotvecs: of
+    three. Rotations listed here are relative; their places in the state are `state[place]`.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str | None, ...]
+    state: tuple[int, ...]
+    quaternions: tuple[tuple[int, ...], ...] = ()
+    rotvecs: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """A, the numbers of one action."""
+        return len(self.names)
+
+    @property
+    def target_size(self) -> int:
+        """D, the numbers the model predicts for one action."""
+        return self.size - len(self.quaternions)
+
+    @property
+    def relative(self) -> tuple[str, ...]:
+        return tuple(name for name, place in zip(self.names, self.state, strict=True) if place >= 0)
+
+    def encode(self, chunks: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Actions `(N, H, A)` and the states `(N, S)` they start from → targets `(N, H, D)` float64."""
+        targets = self.difference(chunks, self._reference(state)[:, None])
+        for places in self.quaternions + self.rotvecs:
+            there = self._rotation(chunks[..., places])
+            here = self._rotation(np.broadcast_to(state[:, None, self._at(places)], (*chunks.shape[:2], len(places))))
+            targets[..., places[:3]] = (there * here.inv()).as_rotvec().reshape(*chunks.shape[:2], 3)
+        return targets[..., self._kept]
+
+    def decode(self, targets: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """The inverse: targets `(N, H, D)` and states `(N, S)` → actions `(N, H, A)` float64."""
+        actions = np.zeros((*targets.shape[:2], self.size))
+        actions[..., self._kept] = targets
+        actions = actions + self._reference(state)[:, None]
+        for places in self.quaternions + self.rotvecs:
+            turn = Rotation.from_rotvec(targets[..., [self._kept.index(p) for p in places[:3]]].reshape(-1, 3))
+            here = self._rotation(np.broadcast_to(state[:, None, self._at(places)], (*targets.shape[:2], len(places))))
+            there = turn * here
+            found = there.as_quat(canonical=True) if len(places) == 4 else there.as_rotvec()
+            actions[..., places] = found.reshape(*targets.shape[:2], len(places))
+        return actions
+
+    def difference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """`a - b` over the last axis A, relative angles the short way round."""
+        d = np.asarray(a, np.float64) - b
+        for i, unit in enumerate(self.units):
+            if unit in TURN and self.state[i] >= 0 and not any(i in r for r in self.rotvecs):
+                d[..., i] -= TURN[unit] * np.round(d[..., i] / TURN[unit])
+        for places in self.quaternions:  # q and -q are one rotation
+            flipped = (np.asarray(a, np.float64)[..., places] * np.asarray(b)[..., places]).sum(-1, keepdims=True) < 0
+            d[..., places] = np.where(flipped, -1.0, 1.0) * np.asarray(a)[..., places] - np.asarray(b)[..., places]
+        return d
+
+    def hold(self, state: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """Actions `(N, A)` that keep the pose of the states `(N, S)`; `otherwise` `(A,)` where there is no like."""
+        place = np.asarray(self.state)
+        return np.where(place >= 0, state[:, place] if state.shape[1] else otherwise, otherwise)
+
+    def _reference(self, state: np.ndarray) -> np.ndarray:
+        """What is subtracted: the state's like of each element, 0 where there is none and for rotations."""
+        reference = np.zeros((len(state), self.size))
+        rotating = {i for places in self.quaternions + self.rotvecs for i in places}
+        for i, place in enumerate(self.state):
+            if place >= 0 and i not in rotating:
+                reference[:, i] = state[:, place]
+        return reference
+
+    @property
+    def _kept(self) -> list[int]:
+        dropped = {places[3] for places in self.quaternions}
+        return [i for i in range(self.size) if i not in dropped]
+
+    def _at(self, places: tuple[int, ...]) -> list[int]:
+        return [self.state[i] for i in places]
+
+    @staticmethod
+    def _rotation(numbers: np.ndarray) -> Rotation:
+        flat = np.asarray(numbers, np.float64).reshape(-1, numbers.shape[-1])
+        return Rotation.from_rotvec(flat) if flat.shape[1] == 3 else Rotation.from_quat(flat)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ActionSpace:
+        def groups(key: str) -> tuple[tuple[int, ...], ...]:
+            return tuple(tuple(int(i) for i in places) for places in data[key])
+
+        return cls(
+            tuple(data["names"]),
+            tuple(data["units"]),
+            tuple(map(int, data["state"])),
+            groups("quaternions"),
+            groups("rotvecs"),
+        )
+
+
+def names_of(key: str, feature: Feature) -> tuple[str, ...]:
+    return (
+        feature.names
+        if feature.names and len(feature.names) == feature.size
+        else tuple(f"{key}[{i}]" for i in range(feature.size))
+    )
+
+
+def units_of(feature: Feature) -> tuple[str | None, ...]:
+    if isinstance(feature.unit, tuple):
+        return feature.unit if len(feature.unit) == feature.size else (None,) * feature.size
+    return (feature.unit,) * feature.size
+
+
+def understand(
+    action: Feature,
+    state: Feature | None,
+    wanted: Sequence[str] | None,
+    actions: np.ndarray,
+    states: np.ndarray,
+) -> tuple[ActionSpace, list[str]]:
+    """The action space of a dataset from its features and its values `(N, A)` and `(N, S)`, and what was noticed.
+
+    An element is relative when it stands in the state by name and unit, is no gripper, and its values follow the
+    state's (a command called like a joint may be a velocity). `wanted` names elements that must be relative.
+    Raises `ConfigError` when a wanted element cannot be.
+    """
+    names, units = names_of("action", action), units_of(action)
+    like = dict(zip(names_of("observation.state", state), range(state.size), strict=True)) if state else {}
+    state_units = units_of(state) if state else ()
+    for name in wanted or ():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"relative: the action has no element {name!r}{hint} It has: {', '.join(names)}")
+
+    declared = action.info.get("kind")
+    notes: list[str] = []
+    places = []
+    for i, name in enumerate(names):
+        problem = _why_absolute(i, name, units[i], declared, like, state_units, actions, states)
+        asked = name in wanted if wanted is not None else not _GRIPPER.search(name)
+        if wanted and asked and problem:
+            raise ConfigError(f"relative: {name!r} cannot be predicted relative to the state: {problem}")
+        if asked and problem and name in like and wanted is None:
+            notes.append(f"{name} stays as it is: {problem}")
+        places.append(like[name] if asked and not problem else -1)
+    quaternions, rotvecs = _rotations(names, action.info.get("rotation"), places)
+    return ActionSpace(names, units, tuple(places), quaternions, rotvecs), notes
+
+
+def _why_absolute(
+    i: int,
+    name: str,
+    unit: str | None,
+    declared: Any,
+    like: Mapping[str, int],
+    state_units: tuple[str | None, ...],
+    actions: np.ndarray,
+    states: np.ndarray,
+) -> str | None:
+    if name not in like:
+        return f"observation.state has no element of that name, only {', '.join(like) or 'nothing'}"
+    if declared == "delta":
+        return "the dataset declares its actions as deltas already"
+    other = state_units[like[name]]
+    if unit and other and unit != other:
+        return f"its unit is {unit!r}, the state's is {other!r}"
+    a, s = actions[:, i].astype(np.float64), states[:, like[name]].astype(np.float64)
+    spread = max(float(np.ptp(s)), float(np.ptp(a)))
+    if spread > 0 and np.median(np.abs(a - s)) > 0.5 * spread:
+        return "its values do not follow the state's: a delta or a velocity, or another zero"
+    return None
+
+
+def _rotations(
+    names: tuple[str, ...], convention: Any, places: list[int]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Groups of elements that are one rotation: `…qx …qy …qz …qw` by name, three by name where it is declared."""
+    convention = str(convention or "").lower()
+    found: dict[str, dict[str, int]] = {}
+    pattern = _QUATERNION if "quat" in convention or any(re.search(r"qw$", n, re.I) for n in names) else None
+    if pattern is None and re.search(r"rotvec|axis.?angle|rotation.?vector", convention):
+        pattern = _VECTOR
+    if pattern is None:
+        return (), ()
+    for i, name in enumerate(names):
+        if places[i] >= 0 and (match := pattern.match(name)) and (pattern is _VECTOR or "q" in name[-2:].lower()):
+            axis = match[2].lower()
+            found.setdefault(match[1], {})["xyz"[int(axis)] if axis.isdigit() else axis] = i
+    wanted = "xyzw" if pattern is _QUATERNION else "xyz"
+    groups = tuple(tuple(group[axis] for axis in wanted) for group in found.values() if set(group) == set(wanted))
+    return (groups, ()) if pattern is _QUATERNION else ((), groups)

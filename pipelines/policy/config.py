@@ -1,0 +1,100 @@
+"""Everything that can be chosen about the reference policy. The defaults are the recipe that works on two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from dataengine.errors import ConfigError
+
+Head = Literal["l1", "flow", "fast", "bins"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Parameters of the model and of its training.
+
+    head: `l1` regresses the chunk; `flow` learns a velocity field from noise to the chunk; `fast` and `bins` write
+    it token by token, with the tokenizer of that name.
+    chunk, execute: actions predicted at once, and how many of them are run before looking again.
+    relative: names of action elements to predict relative to the state at the chunk's start; None takes every
+    element that has its like in the state, grippers excepted; an empty list predicts plain actions.
+    cameras, observations: feature keys to look at; None takes every colour camera, every numeric `observation.*`.
+    steps: optimiser steps; a number of minutes would make two machines train two different models.
+    holdout: share of the episodes kept for the held-out error, where the dataset has no split of its own.
+    shift: random shift of the pictures in pixels. flow_draws: noise samples per picture; encoding dominates.
+    save_every: steps between checkpoints to resume from. threads: more than one is slower on small models.
+    """
+
+    head: Head = "l1"
+    chunk: int = 8
+    execute: int = 4
+    relative: tuple[str, ...] | None = None
+    cameras: tuple[str, ...] | None = None
+    observations: tuple[str, ...] | None = None
+    include_failed: bool = False
+    holdout: float = 0.1
+
+    image_size: int = 64
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    width: int = 128
+    attention_heads: int = 4
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    flow_steps: int = 10
+    flow_draws: int = 4
+
+    steps: int = 3200
+    batch: int = 64
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.01
+    warmup: int = 100
+    clip: float = 1.0
+    ema: float = 0.995
+    shift: int = 4
+    seed: int = 0
+    save_every: int = 200
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("chunk", "execute", "image_size", "width", "attention_heads", "decoder_layers"):
+            self._at_least(name, 1)
+        for name in ("flow_steps", "flow_draws", "steps", "batch", "save_every", "threads"):
+            self._at_least(name, 1)
+        for name in ("encoder_layers", "warmup", "shift", "weight_decay"):
+            self._at_least(name, 0)
+        if self.execute > self.chunk:
+            raise ConfigError(f"execute={self.execute} runs more actions than chunk={self.chunk} predicts")
+        if self.width % self.attention_heads:
+            raise ConfigError(f"width={self.width} is not a multiple of attention_heads={self.attention_heads}")
+        if not self.channels or self.image_size % 2 ** len(self.channels):
+            stride = 2 ** len(self.channels)
+            raise ConfigError(
+                f"image_size={self.image_size} must be a multiple of {stride} for {len(self.channels)} convolutions"
+            )
+        if not 0 <= self.holdout < 1 or not 0 <= self.ema < 1:
+            raise ConfigError(f"holdout={self.holdout} and ema={self.ema} must lie in [0, 1)")
+        if self.learning_rate <= 0 or self.clip <= 0:
+            raise ConfigError(f"learning_rate={self.learning_rate} and clip={self.clip} must be positive")
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PolicyConfig:
+        """Read back `to_json`; unknown keys are refused, since they would change what the model is."""
+        known = {f.name for f in fields(PolicyConfig)}
+        if unknown := sorted(set(data) - known):
+            raise ConfigError(f"unknown policy parameters {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        try:
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"policy parameters have the wrong types: {error}") from error

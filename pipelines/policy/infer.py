@@ -1,0 +1,75 @@
+"""A saved policy as `dataengine.plugins.Policy`: an observation and an instruction in, the next actions out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dataengine.errors import ConfigError
+from pipelines.policy.checkpoint import read_policy
+from pipelines.policy.model import threads
+from pipelines.policy.pictures import resize
+
+log = logging.getLogger(__name__)
+
+
+class ReferencePolicy:
+    """A trained policy; picklable, so that evaluation can send it to workers.
+
+    `act` gives `(execute, A)` float32 in the action space of the dataset it was trained on. Two policies that are
+    reset act alike: the only randomness, a flow head's noise, starts from the same seed.
+    """
+
+    def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
+        self.spec, self._model = read_policy(Path(checkpoint), device)
+        self._unknown: set[str] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start an episode."""
+        self._seed = 0
+
+    def act(self, observation: Mapping[str, np.ndarray], instruction: str) -> np.ndarray:
+        """Pictures are `(H, W, 3)` uint8 of any size; numbers are in the dataset's units.
+
+        Raises `ConfigError` when the observation lacks something the policy was trained on or has another shape.
+        """
+        spec, device = self.spec, self.spec.config.device
+        if new := set(spec.vocabulary.unknown(instruction)) - self._unknown:
+            self._unknown |= new
+            log.warning("the policy has never read %s", ", ".join(sorted(new)))
+        pictures = [resize(self._get(observation, key), spec.config.image_size) for key in spec.cameras]
+        looked = np.stack(pictures)[None] if pictures else np.zeros((1, 0, 1, 1, 3), np.uint8)
+        state = self._state(observation)
+        draw = torch.Generator().manual_seed(self._seed)
+        self._seed += 1
+        words = spec.vocabulary.encode([instruction])
+        inputs = [torch.from_numpy(a).to(device) for a in (looked, spec.state.normalise(state), words)]
+        with threads(spec.config.threads):
+            targets = self._model.act(inputs[0], inputs[1], inputs[2], draw)
+        actions = spec.actions(targets.cpu().numpy(), state)[0]
+        return actions[: spec.config.execute].astype(np.float32)
+
+    def _state(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`(1, S)` float32: all numeric inputs in the model's order."""
+        columns = [np.zeros(0, np.float32)]
+        for key, size in self.spec.inputs:
+            value = np.asarray(self._get(observation, key), np.float32).reshape(-1)
+            if value.shape != (size,) or not np.isfinite(value).all():
+                raise ConfigError(f"{key!r} is {size} finite numbers for this policy, not {value}")
+            columns.append(value)
+        return np.concatenate(columns)[None]
+
+    def _get(self, observation: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+        if key not in observation:
+            raise ConfigError(f"the policy looks at {key!r}; the observation has {', '.join(observation)}")
+        return np.asarray(observation[key])
+
+
+def load_policy(checkpoint: Path | str, device: str = "cpu") -> ReferencePolicy:
+    """A policy from the folder of its training run or from `policy/` inside; `SourceError` when there is none."""
+    return ReferencePolicy(Path(checkpoint), device)

@@ -1,0 +1,42 @@
+"""Training as a job of a flow: what a finished store is used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipelines.policy.config import PolicyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPolicy(PolicyConfig):
+    """Train the reference policy on the store; parameters are the policy's own. A killed job goes on where it was."""
+
+    name: ClassVar[str] = "train"
+    version: ClassVar[str] = "1"
+
+    def run(self, store: Path, out: Path) -> Mapping[str, Any]:
+        from pipelines.policy.train import train
+
+        config = PolicyConfig(**{f.name: getattr(self, f.name) for f in fields(PolicyConfig)})
+        return train(store, out, config, resume=True).to_json()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStock:
+    """Train one of LeRobot's own policies on the store, as proof that it fits: `act`, `diffusion` or `smolvla`."""
+
+    name: ClassVar[str] = "train_lerobot"
+    version: ClassVar[str] = "1"
+
+    policy: str = "act"
+    steps: int = 20
+    batch: int = 8
+    seed: int = 0
+
+    def run(self, store: Path, out: Path) -> Mapping[str, Any]:
+        from pipelines.policy.stock import train_stock
+
+        return train_stock(self.policy, store, out, self.steps, batch=self.batch, seed=self.seed).to_json()  # type: ignore[arg-type]

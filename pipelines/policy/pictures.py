@@ -1,0 +1,70 @@
+"""Pictures at training size: resized once, kept as a flat uint8 file that every later run maps instead of decoding."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+
+from dataengine.episode import Clip
+from dataengine.errors import ConfigError, EpisodeError
+
+
+def resize(picture: np.ndarray, size: int) -> np.ndarray:
+    """`(H, W, 3)` uint8 to `(size, size, 3)` by area averaging, as when training; the aspect ratio is not kept."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise ConfigError(f"a picture is (H, W, 3) uint8, not {picture.shape} {picture.dtype}")
+    if picture.shape[:2] == (size, size):
+        return picture
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    return frame.reformat(width=size, height=size, interpolation="AREA").to_ndarray()
+
+
+def cached_pictures(
+    clips: Sequence[tuple[str, Clip]], size: int, cache: Path, advance: Callable[[int], None]
+) -> np.ndarray:
+    """All frames of one camera over `(episode id, clip)`, in order, as a read-only map `(N, size, size, 3)` uint8.
+
+    The file is named by what it holds, so a changed video or another selection never meets a stale cache, and two
+    processes that fill it at once do no harm. `advance` is told of every frame that had to be decoded.
+    Raises `ConfigError` when the disk cannot hold it, `EpisodeError` when a video ends early.
+    """
+    key = hashlib.sha256(f"area {size}".encode())
+    for _, clip in clips:
+        key.update(f"\0{clip.fingerprint} {clip.length}".encode())
+    path = cache / f"{key.hexdigest()[:24]}.npy"
+    frames = sum(clip.length for _, clip in clips)
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        need, free = frames * size * size * 3, shutil.disk_usage(cache).free
+        if need > 0.9 * free:
+            raise ConfigError(f"{cache}: needs {need / 1e9:.1f} GB for pictures, has {free / 1e9:.1f} GB")
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            _fill(partial, clips, frames, size, advance)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _fill(
+    path: Path, clips: Sequence[tuple[str, Clip]], frames: int, size: int, advance: Callable[[int], None]
+) -> None:
+    pictures = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(frames, size, size, 3))
+    place = 0
+    for episode, clip in clips:
+        got = 0
+        for picture in clip.frames():
+            pictures[place + got] = resize(picture, size)
+            got += 1
+        if got != clip.length:
+            raise EpisodeError(episode, f"its video holds {got} of {clip.length} frames")
+        place += got
+        advance(got)
+    pictures.flush()
