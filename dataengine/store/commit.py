@@ -1,0 +1,85 @@
+"""The commit record: what belongs to a store, said in one file that is replaced in one step.
+
+Everything a reader of ours opens is named here, by path and sha256; what else lies in the folder is not part
+of the store (yet, or any more). LeRobot reads info.json instead, which follows as the last rename of every
+append: at each instant both readers see a whole store, at most one episode apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dataengine.errors import StoreError
+from dataengine.guard import read_json
+from dataengine.store import files, layout
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Commit:
+    """generation: counts commits. next_data, next_video, next_episodes: numbers not used yet.
+
+    episode_files: (path, rows) in order. sha256: of the metadata files, by path. info: info.json as it
+    belongs to this state. materialized: labels that were written into columns, with the columns' names.
+    """
+
+    generation: int
+    episodes: int
+    frames: int
+    next_data: int
+    next_video: int
+    next_episodes: int
+    info: Mapping[str, Any]
+    episode_files: tuple[tuple[str, int], ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    sketch: str | None = None
+    materialized: Mapping[str, list[str]] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def write(self, root: Path) -> None:
+        """Publish: our record, then info.json for LeRobot."""
+        files.write_json(root / layout.COMMIT, asdict(self))
+        files.write_json(root / layout.INFO, self.info)
+
+    def next(self, **changes: Any) -> Commit:
+        return replace(self, generation=self.generation + 1, **changes)
+
+
+def read(root: Path) -> Commit | None:
+    """The record of a store of ours, None for a foreign dataset. Raises `StoreError` if it is damaged."""
+    path = root / layout.COMMIT
+    if not path.exists():
+        return None
+    data = read_json(path)
+    try:
+        if data["format"] > FORMAT:
+            raise StoreError(f"{path}: format {data['format']} is newer than this engine knows ({FORMAT}); upgrade it")
+        data["episode_files"] = tuple((str(path), int(rows)) for path, rows in data["episode_files"])
+        return Commit(**data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} is not a commit record: {error}") from error
+
+
+def empty(fps: float, features: Mapping[str, Any], embodiment: str | None, videos: bool) -> Commit:
+    """The state of a store without episodes; `features` as they stand in info.json."""
+    info = {
+        "codebase_version": layout.CODEBASE_VERSION,
+        "robot_type": embodiment,
+        "total_episodes": 0,
+        "total_frames": 0,
+        "total_tasks": 0,
+        "chunks_size": layout.CHUNK,
+        "data_files_size_in_mb": layout.DATA_MB,
+        "video_files_size_in_mb": layout.VIDEO_MB,
+        "fps": int(fps) if float(fps).is_integer() else float(fps),
+        "splits": {},
+        "data_path": layout.DATA_TEMPLATE,
+        "video_path": layout.VIDEO_TEMPLATE if videos else None,
+        "features": json.loads(json.dumps(dict(features))),
+    }
+    return Commit(0, 0, 0, 0, 0, 0, info)

@@ -1,0 +1,140 @@
+"""The few things a store does to files: every one durable, atomic, and never in place.
+
+A file of a store is put once under its final name or replaced as a whole by a rename; nothing is written
+through an existing name, because a hard link of another version may share it. Modification times are never
+preserved: the `datasets` cache behind LeRobot serves a changed file with an unchanged time stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataengine.errors import StoreError
+
+MODE = 0o644
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`: written beside it under a name no reader globs, synced, renamed, synced."""
+    _replace(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None) -> None:
+    """Replace `path` by a Parquet file with page checksums; `row_groups` gives the rows of each group."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            start = 0
+            for rows in row_groups if row_groups is not None else [table.num_rows]:
+                writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+                start += rows
+
+    _replace(path, write)
+
+
+def place(source: Path, target: Path) -> None:
+    """Give a finished, immutable file its final name: a hard link where the file system allows, else a copy.
+
+    Raises `StoreError` if another file already has that name: numbers are never used twice.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError as error:
+        raise StoreError(f"{target} exists already; a file of a store is never written over") from error
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
+            raise
+        _replace(target, lambda temporary: _copy(source, temporary))
+    else:
+        target.chmod(MODE)
+    sync_folder(target.parent)
+
+
+def sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Swap two folders of one file system in one step; no instant shows neither or a mixture.
+
+    Raises `StoreError` where the file system cannot.
+    """
+    failure = _exchange_linux(first, second) if sys.platform == "linux" else _exchange_mac(first, second)
+    if failure:
+        raise StoreError(
+            f"the file system of {first} cannot swap two folders in one step ({os.strerror(failure)}); "
+            "take a snapshot into a new folder and use that instead"
+        )
+    sync_folder(first.parent)
+
+
+def _exchange_linux(first: Path, second: Path) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return errno.ENOSYS
+    at_fdcwd, rename_exchange = -100, 2
+    done = libc.renameat2(at_fdcwd, os.fsencode(first), at_fdcwd, os.fsencode(second), rename_exchange)
+    return ctypes.get_errno() if done else 0
+
+
+def _exchange_mac(first: Path, second: Path) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renamex_np"):
+        return errno.ENOSYS
+    rename_swap = 2
+    return ctypes.get_errno() if libc.renamex_np(os.fsencode(first), os.fsencode(second), rename_swap) else 0
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        write(temporary)
+        temporary.chmod(MODE)
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
+        shutil.copyfileobj(read, write, 1 << 20)

@@ -1,0 +1,42 @@
+"""A hash of what a camera shows that survives repacking: over compressed packets, not over the file.
+
+Joining and cutting by packet copy changes an mp4's bytes but not its packets, so two stores with the same
+pictures have the same digest however their files are laid out. Nothing is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import av
+
+from dataengine.errors import VideoError
+
+
+def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[str, int]:
+    """sha256 over the decoder's parameters and the packets shown from `begin` [s] for `length` frames.
+
+    Gives the number of packets found too; a whole clip has `length` of them. Raises `VideoError`.
+    """
+    low, high = begin - 0.5 / fps, begin + (length - 0.5) / fps
+    found: list[tuple[int, bytes]] = []
+    try:
+        with av.open(str(path)) as container:
+            stream = next((s for s in container.streams.video if s.codec_context is not None), None)
+            if stream is None or stream.time_base is None:
+                raise VideoError(path, "holds no video stream that can be decoded")
+            head = f"{stream.codec_context.name}\0".encode() + bytes(stream.codec_context.extradata or b"")
+            if begin > 1.0:
+                container.seek(int(low / stream.time_base), stream=stream)
+            for packet in container.demux(stream):
+                if packet.pts is None:
+                    continue
+                if low < float(packet.pts * stream.time_base) < high:
+                    found.append((packet.pts, hashlib.sha256(bytes(packet)).digest()))
+                elif packet.dts is not None and float(packet.dts * stream.time_base) > high:
+                    break
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(path, f"cannot be read: {error}") from error
+    found.sort()
+    return hashlib.sha256(head + b"".join(digest for _, digest in found)).hexdigest(), len(found)

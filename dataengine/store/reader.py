@@ -1,0 +1,119 @@
+"""Random access by frame, with windows: what LeRobotDataset gives, without torch, as numpy.
+
+A window is a list of offsets in seconds per feature. Offsets beyond the episode repeat its first or last frame
+and are flagged in `<key>_is_pad`, as in LeRobot 0.6.1 (`dataset_reader._get_query_indices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from dataengine.episode import POSITION_COLUMNS, Clip
+from dataengine.errors import ConfigError, StoreError
+from dataengine.store import schema
+from dataengine.store.store import Store
+
+TOLERANCE = 1e-4
+
+
+class FrameReader:
+    """`reader[i]`: a dict of one frame, `(*shape)` per key, `(W, *shape)` for a key with a window of W offsets.
+
+    delta_timestamps: offsets in [s] by key, multiples of 1 / fps. episodes: indices, default all; `i` counts
+    their frames. columns: keys to give, cameras included, default all; naming no camera opens no video.
+    Pictures are `(H, W, 3)` uint8, depth `(H, W, 1)` float32 metres. Position columns and `task` always come.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        delta_timestamps: Mapping[str, Sequence[float]] | None = None,
+        episodes: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self.store = store
+        self.episodes = list(range(len(store))) if episodes is None else [int(i) for i in episodes]
+        if bad := [i for i in self.episodes if not 0 <= i < len(store)]:
+            raise ConfigError(f"episodes {bad[:5]} are not among the {len(store)} of {store.root}")
+        keys = list(store.features) if columns is None else list(columns)
+        if unknown := sorted({*keys, *(delta_timestamps or {})} - set(store.features)):
+            raise ConfigError(f"{store.root} has no features {', '.join(unknown)}; it has {', '.join(store.features)}")
+        self.cameras = [key for key in keys if store.features[key].is_camera]
+        self.keys = [key for key in keys if not store.features[key].is_camera]
+        self._offsets = {
+            key: self._frames(key, deltas) for key, deltas in (delta_timestamps or {}).items() if key in keys
+        }
+        lengths = store.table_of_episodes.length[self.episodes] if self.episodes else np.zeros(0, np.int64)
+        self._ends = np.cumsum(lengths)
+        self._columns = self._load()
+        self._clip = lru_cache(maxsize=64)(store.clip)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        index %= len(self)
+        place = int(np.searchsorted(self._ends, index, "right"))
+        stop = int(self._ends[place])
+        start = int(self._ends[place - 1]) if place else 0
+        item: dict[str, Any] = {}
+        for key, offsets in self._offsets.items():
+            at = index + offsets
+            item[f"{key}_is_pad"] = (at < start) | (at >= stop)
+        for key, column in self._columns.items():
+            item[key] = column[self._window(key, index, start, stop)] if key in self._offsets else column[index]
+        for key in self.cameras:
+            clip = self._clip(self.episodes[place], key)
+            if key in self._offsets:
+                item[key] = _pictures(clip, self._window(key, index, start, stop) - start)
+            else:
+                item[key] = clip.frame(index - start)
+        item["task"] = self.store.tasks[int(item["task_index"])]
+        return item
+
+    def __iter__(self) -> Any:
+        return (self[index] for index in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_clip"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._clip = lru_cache(maxsize=64)(self.store.clip)
+
+    def _window(self, key: str, index: int, start: int, stop: int) -> np.ndarray:
+        return np.clip(index + self._offsets[key], start, stop - 1)
+
+    def _frames(self, key: str, deltas: Sequence[float]) -> np.ndarray:
+        """Offsets in frames. Raises `ConfigError` unless each is a whole number of frames."""
+        exact = np.asarray(deltas, float) * self.store.fps
+        frames = np.round(exact)
+        if not exact.size or (np.abs(exact - frames) / self.store.fps > TOLERANCE).any():
+            raise ConfigError(
+                f"delta_timestamps of {key!r} are not multiples of 1/{self.store.fps:g} s: {list(deltas)}"
+            )
+        return frames.astype(np.int64)
+
+    def _load(self) -> dict[str, np.ndarray]:
+        """All columns of the table in memory; pictures, in the table or not, are read when asked for."""
+        table = self.store.table([*self.keys, *POSITION_COLUMNS], self.episodes)
+        features = {**{k: self.store.features[k] for k in self.keys}, **schema.POSITION}
+        columns = {key: schema.to_numpy(table.column(key), f, repr(key)) for key, f in features.items()}
+        want = np.repeat(self.episodes, np.diff(self._ends, prepend=0)) if self.episodes else np.zeros(0)
+        if not np.array_equal(columns["episode_index"], want):
+            raise StoreError(f"{self.store.root}: rows do not stand where the episodes table says; run verify")
+        return columns
+
+
+def _pictures(clip: Clip, frames: np.ndarray) -> np.ndarray:
+    """`(W, H, W, C)`: each frame decoded once, neighbours in one go, repeated ones copied."""
+    wanted, back = np.unique(frames, return_inverse=True)
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+    decoded = np.stack([f for run in runs for f in clip.frames(int(run[0]), int(run[-1]) + 1)])
+    return decoded[back]

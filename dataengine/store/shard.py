@@ -1,0 +1,213 @@
+"""One episode made ready to be committed: checked, its video written, its statistics taken.
+
+Sealing is a pure function of the episode and runs on any worker; only the writer, which holds the store's
+lock, knows the episode's place and commits it in milliseconds. A shard's files are named by their content,
+never change, and are complete when `manifest.json` is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataengine.episode import Clip, Episode, Feature, meta_to_json
+from dataengine.errors import EpisodeError, StoreError
+from dataengine.guard import read_json, safe_join, sha256_file
+from dataengine.store import files, labels, stats
+from dataengine.store.packets import packet_digest
+from dataengine.store.pictures import encode_png
+from dataengine.store.schema import IMAGE_TYPE, arrow_type, differences, is_depth, to_arrow
+from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, lerobot_info
+
+MANIFEST = "manifest.json"
+TASK = "task"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A sealed episode in its own folder.
+
+    manifest: id, length, fps, tasks, meta; file and sha256 of the table; per camera file, sha256, packets
+    hash and LeRobot's `info`; file of the cameras' statistics; file of every label.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def episode_id(self) -> str:
+        return str(self.manifest["episode_id"])
+
+    @property
+    def length(self) -> int:
+        return int(self.manifest["length"])
+
+    def file(self, name: str) -> Path:
+        return safe_join(self.folder, name)
+
+    def table(self) -> pa.Table:
+        return pq.read_table(
+            self.file(self.manifest["data"]["file"]), partitioning=None, page_checksum_verification=True
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Shard:
+        """Raises `StoreError` unless the folder holds a complete shard."""
+        if not (folder / MANIFEST).exists():
+            raise StoreError(f"{folder} holds no finished shard ({MANIFEST} is missing)")
+        manifest = read_json(folder / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            raise StoreError(f"{folder / MANIFEST}: format {manifest.get('format')!r}, this engine reads {FORMAT}")
+        return cls(folder, manifest)
+
+
+def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], codec: Codec = DEFAULT) -> Shard:
+    """Write `episode` as a shard into `folder`, which appears only when it is whole.
+
+    features: the store's. A camera that is a span of a video file is cut out of it by packets, everything
+    else is encoded with `codec`, every frame once and counted. Raises `EpisodeError`, `VideoError`.
+    """
+    folder = Path(folder)
+    episode = _with_label_columns(episode, features).check()
+    if found := differences(features, episode.features):
+        raise EpisodeError(episode.id, "its features are not the store's: " + "; ".join(found))
+    if not episode.meta.tasks:
+        raise EpisodeError(episode.id, "it has no task; give an instruction, or an empty one if there was none")
+    if len(set(episode.meta.tasks)) != len(episode.meta.tasks):
+        raise EpisodeError(episode.id, f"its tasks are not unique: {list(episode.meta.tasks)}")
+    work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    work.mkdir(parents=True)
+    try:
+        sketches: dict[str, stats.Sketch] = {}
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "episode_id": episode.id,
+            "fps": episode.fps,
+            "length": episode.length,
+            "meta": meta_to_json(episode.meta),
+            "data": _seal_table(episode, work, features, sketches),
+            "videos": {
+                key: _seal_video(episode, key, clip, work, features[key], codec, sketches)
+                for key, clip in episode.clips.items()
+                if features[key].dtype == "video"
+            },
+            "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
+        }
+        files.write_table(work / "sketch.parquet", stats.to_table(sketches))
+        manifest["sketch"] = _named(work / "sketch.parquet")
+        files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)))
+        files.remove(folder)
+        os.rename(work, folder)
+    except BaseException:
+        files.remove(work)
+        raise
+    return Shard(folder, read_json(folder / MANIFEST))
+
+
+def _with_label_columns(episode: Episode, features: Mapping[str, Feature]) -> Episode:
+    """The episode with the `label.*` columns that the store has and the episode's own labels give."""
+    missing = [key for key in features if key.startswith("label.") and key not in episode.features]
+    for name, label in episode.labels.items():
+        if not any(key == f"label.{name}" or key.startswith(f"label.{name}.") for key in missing):
+            continue
+        made = labels.columns(episode, episode.length, name, label)
+        wanted = {key: pair for key, pair in made.items() if key in missing}
+        episode = episode.with_columns({k: p[0] for k, p in wanted.items()}, {k: p[1] for k, p in wanted.items()})
+    return episode
+
+
+def _seal_table(
+    episode: Episode, work: Path, features: Mapping[str, Feature], sketches: dict[str, stats.Sketch]
+) -> dict[str, str]:
+    """All columns but those of position; `task` points into the episode's own tasks."""
+    columns: dict[str, pa.Array] = {}
+    for key, feature in features.items():
+        if feature.dtype == "video":
+            continue
+        if feature.dtype == "image":
+            columns[key], sketches[key] = _pictures(episode, key, feature)
+        else:
+            columns[key] = to_arrow(episode.frames[key], feature).cast(arrow_type(feature))
+    tasks = np.zeros(episode.length, np.int64) if episode.frame_tasks is None else episode.frame_tasks
+    columns[TASK] = pa.array(np.asarray(tasks, np.int64))
+    files.write_table(work / "data.parquet", pa.table(columns))
+    return _named(work / "data.parquet")
+
+
+def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, stats.Sketch]:
+    if is_depth(feature):
+        raise EpisodeError(episode.id, "depth can be stored as video, not as image", feature=key)
+    seen, cells = stats.PictureStats(feature), []
+    for number, frame in enumerate(episode.clips[key].frames()):
+        seen.update(frame)
+        cells.append({"bytes": encode_png(frame), "path": f"frame-{number:06d}.png"})
+    if len(cells) != episode.length:
+        raise EpisodeError(episode.id, f"gives {len(cells)} pictures, {episode.length} are needed", feature=key)
+    return pa.array(cells, IMAGE_TYPE), seen.sketch()
+
+
+def _seal_video(
+    episode: Episode,
+    key: str,
+    clip: Clip,
+    work: Path,
+    feature: Feature,
+    codec: Codec,
+    sketches: dict[str, stats.Sketch],
+) -> dict[str, Any]:
+    target, depth = work / f"{key}.mp4", DepthCoding.from_info(feature.info)
+    if isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
+        from dataengine.video.remux import remux
+
+        info, settings = remux(clip, target), None
+        sample = VideoClip(target, 0, clip.length, episode.fps, clip.height, clip.width, clip.kind, depth)
+        sketches[key] = stats.sample_clip(sample, feature)
+    else:
+        seen = stats.PictureStats(feature)
+        settings = codec if depth is None else DEPTH
+        with Encoder(target, clip.height, clip.width, episode.fps, codec, clip.kind, depth) as encoder:
+            for frame in clip.frames():
+                encoder.add(frame)
+                seen.update(frame)
+            info = encoder.close()
+        sketches[key] = seen.sketch()
+    packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
+    if not info.frames == count == episode.length:
+        raise EpisodeError(episode.id, f"its video has {info.frames} frames, {episode.length} are needed", feature=key)
+    files.sync(target)
+    return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}
+
+
+def _as_it_is(clip: VideoClip, fps: float, depth: DepthCoding | None) -> bool:
+    """Whether a clip's packets can be taken over: same clock, and depth codes that mean the same metres."""
+    same_depth = (clip.depth is None) == (depth is None) and (
+        clip.depth is None or depth is None or replace(clip.depth, unit=depth.unit) == depth
+    )
+    return same_depth and abs(clip.fps - fps) <= 1e-3 * fps
+
+
+def _seal_label(episode: Episode, name: str, work: Path) -> dict[str, str]:
+    labels.check(episode.id, episode.length, name, episode.labels[name])
+    table, groups = labels.pack(name, {episode.id: episode.labels[name]})
+    path = work / f"label-{name}.parquet"
+    files.write_table(path, table, row_groups=groups or [0])
+    return _named(path)
+
+
+def _named(path: Path) -> dict[str, str]:
+    """Give a finished file its content's name."""
+    digest = sha256_file(path)
+    target = path.with_name(f"{path.stem}-{digest[:16]}{path.suffix}")
+    path.rename(target)
+    target.chmod(files.MODE)
+    return {"file": target.name, "sha256": digest}

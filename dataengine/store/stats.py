@@ -1,0 +1,291 @@
+"""Statistics that merge: of an episode, of a camera, of a whole store, without reading anything twice.
+
+Count, minimum, maximum, mean and standard deviation merge exactly (Chan, Golub & LeVeque 1983, eq. 2.1b).
+Quantiles come from a histogram that merges exactly too, so the quantiles of a store are those of all its
+frames – never a mean of its episodes' quantiles, outside of which most frames can lie.
+
+- Pictures: 256 grey levels per channel; everything about them is exact for the frames and pixels seen.
+- Numbers: logarithmic bins of the distance from a fixed centre, the column's first value (after DDSketch,
+  Masson, Rim & Lee 2019, with a centre so that a joint moving little around 3 rad is resolved as well as one
+  moving around 0). A quantile is wrong by at most `ALPHA` times its distance from the centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataengine.episode import Clip, Feature
+from dataengine.errors import StoreError
+from dataengine.store.schema import from_info, is_depth
+
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
+ALPHA = 0.001
+_SMALLEST = 1e-12
+_LOG_GAMMA = np.log1p(ALPHA) - np.log1p(-ALPHA)
+_LARGEST = 1e150  # beyond, squares overflow: moments of such values are those of the bound
+
+# Pictures larger than this are looked at on a coarser grid, as LeRobot does (`auto_downsample_height_width`).
+PICTURE_SIDE = 320
+SAMPLE = 16
+
+SCHEMA = pa.schema(
+    [
+        ("feature", pa.string()),
+        ("dim", pa.int32()),
+        ("grey", pa.bool_()),
+        ("frames", pa.int64()),
+        *((name, pa.float64()) for name in ("centre", "values", "mean", "m2", "min", "max")),
+        ("bins", pa.list_(pa.int32())),
+        ("counts", pa.list_(pa.int64())),
+    ]
+)
+
+
+@dataclass
+class Sketch:
+    """Running statistics of `D` numbers (elements of a vector, channels of a camera).
+
+    grey: values are grey levels 0..255, reported as 0..1. centre: `(D,)`, fixed before the first update.
+    frames: what LeRobot calls count. bins, counts: per element, sorted, only those that occur.
+    """
+
+    grey: bool
+    centre: np.ndarray
+    frames: int = 0
+    values: float = 0.0
+    mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    m2: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    low: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    high: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    bins: list[np.ndarray] = field(default_factory=list)
+    counts: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def dims(self) -> int:
+        return len(self.centre)
+
+    def add(self, values: np.ndarray, frames: int) -> None:
+        """`(N, D)` values of `frames` more frames."""
+        x = np.clip(np.asarray(values, np.float64), -_LARGEST, _LARGEST)
+        mean = x.mean(0)
+        found = [np.unique(b, return_counts=True) for b in _bins(x - self.centre).T]
+        self._merge(
+            frames,
+            len(x),
+            mean,
+            ((x - mean) ** 2).sum(0),
+            x.min(0),
+            x.max(0),
+            [f[0] for f in found],
+            [f[1] for f in found],
+        )
+
+    def add_histogram(self, histogram: np.ndarray, frames: int) -> None:
+        """`(D, 256)` counts of grey levels of `frames` more frames."""
+        level, total = np.arange(256.0), histogram.sum(1)
+        mean = histogram @ level / total
+        m2 = (histogram * (level - mean[:, None]) ** 2).sum(1)
+        seen = [np.flatnonzero(row) for row in histogram]
+        low, high = np.array([s[0] for s in seen], float), np.array([s[-1] for s in seen], float)
+        counts = [row[s] for row, s in zip(histogram, seen, strict=True)]
+        self._merge(frames, float(total[0]), mean, m2, low, high, seen, counts)
+
+    def merge(self, other: Sketch) -> None:
+        """Take in what another sketch saw. Raises `ValueError` if it counts around another centre."""
+        if self.grey != other.grey or not np.array_equal(self.centre, other.centre):
+            raise ValueError("sketches with different centres cannot be merged")
+        if other.frames:
+            self._merge(
+                other.frames, other.values, other.mean, other.m2, other.low, other.high, other.bins, other.counts
+            )
+
+    def _merge(
+        self,
+        frames: int,
+        values: float,
+        mean: np.ndarray,
+        m2: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        bins: list[np.ndarray],
+        counts: list[np.ndarray],
+    ) -> None:
+        if not self.frames:
+            self.mean, self.m2, self.low, self.high = mean, m2, low, high
+            self.bins, self.counts = [b.astype(np.int32) for b in bins], [c.astype(np.int64) for c in counts]
+        else:
+            total = self.values + values
+            delta = mean - self.mean
+            self.mean = self.mean + delta * (values / total)
+            self.m2 = self.m2 + m2 + delta**2 * (self.values * values / total)
+            self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+            for d in range(self.dims):
+                self.bins[d], place = np.unique(np.concatenate([self.bins[d], bins[d]]), return_inverse=True)
+                weights = np.concatenate([self.counts[d], counts[d]])
+                self.counts[d] = np.bincount(place, weights, len(self.bins[d])).astype(np.int64)
+        self.frames += frames
+        self.values += values
+
+    def quantile(self, q: float) -> np.ndarray:
+        """`(D,)`: the value with a share `q` of all values at or below it."""
+        found = np.empty(self.dims)
+        for d in range(self.dims):
+            place = np.searchsorted(np.cumsum(self.counts[d]), q * (self.values - 1), side="right")
+            bin_ = self.bins[d][min(int(place), len(self.bins[d]) - 1)]
+            found[d] = bin_ if self.grey else self.centre[d] + _value(int(bin_))
+        return np.clip(found, self.low, self.high)
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """LeRobot's ten statistics: `(D,)` each, `(D, 1, 1)` in 0..1 for pictures, count `(1,)`."""
+        std = np.sqrt(self.m2 / self.values)
+        found = {"min": self.low, "max": self.high, "mean": self.mean, "std": std}
+        found |= {name: self.quantile(q) for name, q in QUANTILES.items()}
+        if self.grey:
+            found = {name: value / 255.0 for name, value in found.items()}
+        return {**found, "count": np.array([self.frames])}
+
+
+def _bins(distance: np.ndarray) -> np.ndarray:
+    size = np.maximum(np.abs(distance), _SMALLEST)
+    index = np.ceil(np.log(size / _SMALLEST) / _LOG_GAMMA).astype(np.int64)
+    return np.where(distance < 0, -index, index)
+
+
+def _value(bin_: int) -> float:
+    """The middle, in relative terms, of a bin."""
+    if bin_ == 0:
+        return 0.0
+    size = _SMALLEST * float(np.exp((abs(bin_)) * _LOG_GAMMA)) * (1 - ALPHA)
+    return size if bin_ > 0 else -size
+
+
+def column_values(column: np.ndarray, feature: Feature) -> np.ndarray:
+    """`(N, D)` numbers of a `(T, *shape)` column; two dimensions and more count by their last, as in LeRobot."""
+    dims = feature.shape[-1]
+    return np.asarray(column, np.float64).reshape(-1, dims)
+
+
+def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | None = None) -> Sketch:
+    values = column_values(column, feature)
+    sketch = Sketch(False, np.clip(values[0], -_LARGEST, _LARGEST) if centre is None else centre)
+    sketch.add(values, len(column))
+    return sketch
+
+
+def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:
+    """The ten statistics of one episode's column, quantiles exact."""
+    values = column_values(column, feature)
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
+    return {
+        **sketch_column(column, feature).summary(),
+        **dict(zip(QUANTILES, quantiles, strict=True)),
+    }
+
+
+class PictureStats:
+    """Statistics of one camera, fed frame by frame while its video is written."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.depth = is_depth(feature)
+        self.scale = 1000.0 if feature.info.get("depth_unit") == "mm" else 1.0
+        height, width, channels = feature.shape
+        self.stride = -(-max(height, width) // PICTURE_SIDE)
+        self.histogram = np.zeros((channels, 256), np.int64)
+        self.frames = 0
+        self._depth = Sketch(False, np.zeros(1))
+
+    def update(self, frame: np.ndarray) -> None:
+        """One `(H, W, 3)` uint8 picture, or `(H, W, 1)` float32 metres."""
+        seen = frame[:: self.stride, :: self.stride]
+        if self.depth:
+            self._depth.add(seen.reshape(-1, 1) * self.scale, 1)
+        else:
+            for channel in range(len(self.histogram)):
+                self.histogram[channel] += np.bincount(seen[..., channel].ravel(), minlength=256)
+        self.frames += 1
+
+    def sketch(self) -> Sketch:
+        if self.depth:
+            return self._depth
+        sketch = Sketch(True, np.zeros(len(self.histogram)))
+        if self.frames:
+            sketch.add_histogram(self.histogram, self.frames)
+        return sketch
+
+
+def sample_clip(clip: Clip, feature: Feature) -> Sketch:
+    """Statistics of at most `SAMPLE` evenly spaced frames of a clip that is not decoded otherwise.
+
+    The sketch's `frames`, LeRobot's count, says how many they were.
+    """
+    stats = PictureStats(feature)
+    for index in np.unique(np.linspace(0, clip.length - 1, min(SAMPLE, clip.length)).round().astype(int)):
+        stats.update(clip.frame(int(index)))
+    return stats.sketch()
+
+
+def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:
+    """A row per feature and element; what a store keeps so that the next episode can be merged in."""
+    rows = [
+        {
+            "feature": key,
+            "dim": d,
+            "grey": s.grey,
+            "frames": s.frames,
+            "centre": s.centre[d],
+            "values": s.values,
+            "mean": s.mean[d],
+            "m2": s.m2[d],
+            "min": s.low[d],
+            "max": s.high[d],
+            "bins": s.bins[d],
+            "counts": s.counts[d],
+        }
+        for key, s in sketches.items()
+        if s.frames
+        for d in range(s.dims)
+    ]
+    return pa.table({name: pa.array([row[name] for row in rows], SCHEMA.field(name).type) for name in SCHEMA.names})
+
+
+def from_table(table: pa.Table) -> dict[str, Sketch]:
+    if missing := set(SCHEMA.names) - set(table.column_names):
+        raise StoreError(f"the statistics file lacks the columns {', '.join(sorted(missing))}")
+    found: dict[str, Sketch] = {}
+    keys = np.array(table.column("feature").to_pylist(), dtype=object)
+    for key in dict.fromkeys(keys.tolist()):
+        rows = table.filter(pa.array(keys == key)).to_pydict()
+        vector = {name: np.array(rows[name], float) for name in ("centre", "mean", "m2", "min", "max")}
+        found[key] = Sketch(
+            rows["grey"][0],
+            vector["centre"],
+            rows["frames"][0],
+            rows["values"][0],
+            vector["mean"],
+            vector["m2"],
+            vector["min"],
+            vector["max"],
+            [np.array(b, np.int32) for b in rows["bins"]],
+            [np.array(c, np.int64) for c in rows["counts"]],
+        )
+    return found
+
+
+def shaped(summary: Mapping[str, np.ndarray], feature: Feature) -> dict[str, Any]:
+    """Statistics as LeRobot nests them: pictures `(C, 1, 1)`, everything else a flat list."""
+    return {
+        name: (value.reshape(-1, 1, 1) if feature.is_camera and name != "count" else value).tolist()
+        for name, value in summary.items()
+    }
+
+
+def as_json(sketches: Mapping[str, Sketch], info: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in stats.json, for the features of an info.json."""
+    features = {key: from_info(key, entry) for key, entry in info["features"].items() if key in sketches}
+    return {key: shaped(sketches[key].summary(), feature) for key, feature in features.items()}
