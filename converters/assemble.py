@@ -44,7 +44,7 @@ def features_of(
         camera = _pick(cameras, rule.source, where, "camera")
         channels = 1 if rule.kind == "depth" else 3
         found[key] = Feature(
-            "video",
+            rule.dtype,
             (camera.height, camera.width, channels),
             ("height", "width", "channels"),
             "depth" if rule.kind == "depth" else "image",

@@ -98,7 +98,7 @@ class CameraRule:
     """One camera. flip: what makes the picture upright. colour: the order the source's channels are in.
 
     scale: what a stored value is multiplied with to reach 0..255 (colour) or metres (depth). layout: "chw"
-    where channels stand first.
+    where channels stand first. dtype: "image" keeps pictures one by one in the table instead of a video.
     """
 
     source: str
@@ -107,6 +107,7 @@ class CameraRule:
     colour: Colour = "rgb"
     scale: float = 1.0
     layout: Literal["hwc", "chw"] = "hwc"
+    dtype: Literal["video", "image"] = "video"
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _camera(key: str, rule: Any) -> CameraRule:
         rule = {"from": rule}
     if not isinstance(rule, Mapping) or not isinstance(rule.get("from"), str):
         raise ConfigError(f"{where}: expected {{from: a camera of the source, …}}, got {rule!r}")
-    _known(rule, {"from", "kind", "flip", "colour", "scale", "layout"}, where)
+    _known(rule, {"from", "kind", "flip", "colour", "scale", "layout", "dtype"}, where)
     if isinstance(rule.get("scale", 1.0), bool) or not isinstance(rule.get("scale", 1.0), int | float):
         raise ConfigError(f"{where}: scale: {rule['scale']!r} is not a number")
     return CameraRule(
@@ -239,6 +240,7 @@ def _camera(key: str, rule: Any) -> CameraRule:
         colour=_choice(rule.get("colour", "rgb"), get_args(Colour), f"{where}: colour"),
         scale=float(rule.get("scale", 1.0)),
         layout=_choice(rule.get("layout", "hwc"), ("hwc", "chw"), f"{where}: layout"),
+        dtype=_choice(rule.get("dtype", "video"), ("video", "image"), f"{where}: dtype"),
     )
 
 
