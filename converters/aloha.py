@@ -70,7 +70,9 @@ class Aloha(FileConverter):
         if not all(f["own"].get("tasks") for f in facts):
             assumed.append(Assumption("task", None, "no file holds an instruction; give one as `task`"))
         sim = {f["sim"] for f in facts}
-        robot = "aloha" if sim == {False} else "aloha_sim" if sim == {True} else None
+        robot = {(False,): "aloha", (True,): "aloha_sim"}.get(tuple(sim)) if columns["action"].size == 14 else None
+        if robot and "embodiment" not in own:
+            assumed.append(Assumption("embodiment", robot, "no file names the robot; layout and 14 joints are ALOHA's"))
         rules = {}
         for name in cameras:
             rule = dict(facts[0]["cameras"].get(name, {"from": name}))

@@ -18,7 +18,7 @@ from converters.mapping import SourceMapping, overlay
 from converters.raw import RawEpisode, Survey
 from dataengine import guard, plugins
 from dataengine.episode import Episode, Meta, Step, episode_id
-from dataengine.errors import DataEngineError, EpisodeError, SourceError
+from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
 from dataengine.source import Assumption, EpisodeRef, Plan
 
 # What a library may raise at damaged input; anything else is our own mistake and shows as such.
@@ -29,12 +29,13 @@ class Converter(ABC):
     """A foreign format. Has no state: one object reads any number of sources, on any worker.
 
     name: the entry point's. reads: one line for people. version: goes into the lineage; raise it when the
-    same source would come out different.
+    same source would come out different. remuxes: clips are video files whose packets a store can copy.
     """
 
     name: ClassVar[str]
     reads: ClassVar[str]
     version: ClassVar[str] = "1"
+    remuxes: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, path: Path) -> bool:
@@ -66,6 +67,8 @@ class Converter(ABC):
         Raises `SourceError` (the source) or `ConfigError` (the mapping).
         """
         path = Path(path).resolve()
+        if mapping and mapping.get("format", self.name) != self.name:
+            raise ConfigError(f"the mapping was written for {mapping['format']!r}, this source is {self.name!r}")
         found = self.survey(path)
         merged = overlay(found.mapping, mapping)
         rules = SourceMapping.from_dict(merged)

@@ -75,15 +75,16 @@ class FileConverter(Converter):
     ) -> Proposal:
         """The mapping for what all episodes share. files: by path inside the source, readable ones only."""
 
+    def files(self, path: Path) -> list[str]:
+        """The files of a source by their path in it; [""] where the source is one itself."""
+        return [""] if path.is_file() else self._candidates(path)
+
     def sniff(self, path: Path) -> bool:
-        if path.is_dir():
-            return any(self._sniffs(path / file) for file in self._candidates(path))
-        return path.is_file() and self._sniffs(path)
+        return any(self._sniffs(path / file) for file in self.files(path))
 
     def refusal(self, path: Path) -> SourceError | None:
         """The reason why the first file with one of our suffixes cannot be opened."""
-        files = [path / f for f in self._candidates(path)] if path.is_dir() else [path]
-        for file in files:
+        for file in (path / name for name in self.files(path)):
             if file.suffix.lower() in self.suffixes:
                 try:
                     self.sniff_file(file)
@@ -96,7 +97,8 @@ class FileConverter(Converter):
     def survey(self, path: Path) -> Survey:
         files: dict[str, FileSketch] = {}
         broken: list[EpisodeRef] = []
-        for file in self._candidates(path) if path.is_dir() else [""]:
+        names = self.files(path)
+        for file in names:
             try:
                 files[file] = self._sketched(path, file)
             except DataEngineError as error:
@@ -104,12 +106,14 @@ class FileConverter(Converter):
                     raise
                 reason = error.reason if isinstance(error, SourceError) else str(error)
                 broken.append(EpisodeRef(file, 0, problem=reason, extra={"file": file, "place": ""}))
+        if not files and not broken:
+            raise SourceError(path.name, f"holds no {self.name} files")
         if not files:
             raise SourceError(path.name, f"none of its {len(broken)} files can be read", hint=str(broken[0].problem))
         sketches = [_placed(s, file) for file, sketch in files.items() for s in sketch.episodes]
         columns, cameras, refs, left = agree(sketches, path.name, self.optional)
         proposal = self.propose(files, columns, cameras)
-        others = _others(path, set(files) | {ref.name for ref in broken}) if path.is_dir() else []
+        others = _others(path, set(names)) if names != [""] else []
         return Survey(
             episodes=(*refs, *broken),
             columns=columns,

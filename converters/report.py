@@ -1,0 +1,183 @@
+"""A dry run in words: what converting a source would give, what it would cost, what had to be assumed.
+
+`describe` is for programs, `render` for people, `mapping_yaml` the mapping to edit and give back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataengine.episode import Feature
+from dataengine.errors import ConfigError
+from dataengine.source import Assumption, Plan
+
+# One core of a small server: reading, encoding (h264, veryfast) and statistics of a million colour pixels; depth
+# is coded without loss. Copying packets costs next to nothing.
+_SECONDS_PER_MEGAPIXEL = {"image": 0.025, "depth": 0.080}
+_BYTES_PER_PIXEL = {"image": 0.013, "depth": 0.6}
+_SECONDS_PER_EPISODE = 0.03
+_SHOWN = 12
+
+
+def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
+    """Everything a plan knows, JSON-able. Seconds are of one core; sizes are estimates where they say so."""
+    good = [ref for ref in plan.episodes if ref.problem is None]
+    seconds, written = _SECONDS_PER_EPISODE * len(good), 0.0
+    for feature in plan.features.values():
+        if feature.is_camera:
+            pixels = plan.frames * feature.shape[0] * feature.shape[1]
+            seconds += 0 if remuxes else pixels / 1e6 * _SECONDS_PER_MEGAPIXEL[str(feature.role)]
+            written += pixels * _BYTES_PER_PIXEL[str(feature.role)]
+        else:
+            written += plan.frames * feature.size * _itemsize(feature)
+    return {
+        "format": plan.format,
+        "source": Path(plan.path).name,
+        "episodes": len(good),
+        "quarantined": [{"episode": r.name, "reason": r.problem} for r in plan.episodes if r.problem is not None],
+        "frames": plan.frames,
+        "fps": plan.fps,
+        "seconds_of_data": round(plan.frames / plan.fps, 3),
+        "embodiment": plan.embodiment,
+        "licence": plan.licence,
+        "tasks": sorted({t for r in good for t in _tasks(plan, r.tasks)}),
+        "bytes_stored": sum(ref.bytes for ref in good),
+        "bytes_estimated": int(written),
+        "seconds_estimated": round(seconds, 1),
+        "features": {key: _feature(feature) for key, feature in plan.features.items()},
+        "assumptions": [{"key": a.key, "value": a.value, "why": a.why} for a in plan.assumptions],
+        "unused": list(plan.unused),
+        "notes": list(plan.notes),
+    }
+
+
+def render(plan: Plan, *, remuxes: bool = False) -> str:
+    """`describe` as lines of text."""
+    d = describe(plan, remuxes=remuxes)
+    lines = [
+        f"{d['source']}: {d['format']}, {d['episodes']} episodes, {d['frames']} frames at {d['fps']:g} Hz "
+        f"({_duration(d['seconds_of_data'])})",
+        f"  robot {d['embodiment'] or 'not said'}; licence {d['licence'] or 'not said'}; "
+        f"tasks: {'; '.join(map(repr, d['tasks'][:4])) or 'none'}{' …' if len(d['tasks']) > 4 else ''}",
+        f"  {_bytes(d['bytes_stored'])} in, about {_bytes(d['bytes_estimated'])} out, "
+        f"about {_duration(d['seconds_estimated'])} on one core",
+        "",
+        "features",
+    ]
+    width = max((len(key) for key in plan.features), default=0)
+    lines += [f"  {key:<{width}}  {_line(feature)}" for key, feature in plan.features.items()]
+    for title, entries in (
+        ("assumed (settle it in the mapping)", [str(a) for a in plan.assumptions]),
+        ("quarantined", [f"{q['episode']}: {q['reason']}" for q in d["quarantined"]]),
+        ("unused", d["unused"]),
+        ("notes", d["notes"]),
+    ):
+        if entries:
+            lines += ["", title, *(f"  {_one_line(entry)}" for entry in entries[:_SHOWN])]
+            lines += [f"  … and {len(entries) - _SHOWN} more"] if len(entries) > _SHOWN else []
+    return "\n".join(lines)
+
+
+def mapping_yaml(plan: Plan) -> str:
+    """The complete mapping, with a comment on everything assumed. Given back unchanged it gives the same plan."""
+    mapping = json.loads(json.dumps(plan.mapping))
+    notes: dict[str, list[Assumption]] = {}
+    for assumption in plan.assumptions:
+        notes.setdefault("/".join(assumption.key.split("/")[:2]), []).append(assumption)
+    lines = [
+        f"# How {_one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping.",
+        "# unit + to_unit convert; rotation + to_rotation likewise (quaternion_xyzw, quaternion_wxyz, axis_angle,",
+        "# euler_xyz, rotation_6d, matrix); scale and offset come after. flip: none, vertical, horizontal, rot180.",
+        "# colour: rgb or bgr. A range of a column: name[0:3]. `derive: next_pose`: the row that follows.",
+        f"format: {plan.format}",
+        "complete: true  # what stands below is all there is; false: the proposal is added",
+    ]
+    for key in ("fps", "embodiment", "task", "licence"):
+        lines += _comments(notes.get(key, ()), "")
+        lines.append(yaml.safe_dump({key: mapping.get(key)}, allow_unicode=True).rstrip("\n"))
+    for section in ("features", "cameras"):
+        rules = mapping.get(section) or {}
+        lines.append(f"{section}:" if rules else f"{section}: {{}}")
+        for key, rule in rules.items():
+            lines += _comments(notes.get(f"{section}/{key}", ()), "  ")
+            lines += [f"  {line}" for line in _dump({key: rule}).split("\n")]
+    if plan.unused:
+        lines += ["", "# In the source and taken by nothing:", *(f"#   {_one_line(name)}" for name in plan.unused)]
+    return "\n".join(lines) + "\n"
+
+
+def write_mapping(plan: Plan, path: Path) -> None:
+    """Write `mapping_yaml`; never over a file that somebody may have edited."""
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(mapping_yaml(plan))
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists; give another name, or remove it") from error
+
+
+def _comments(assumptions: tuple[Assumption, ...] | list[Assumption], indent: str) -> list[str]:
+    found = []
+    for a in assumptions:
+        inner = "/".join(a.key.split("/")[2:])
+        found.append(f"{indent}# ASSUMED{f' ({inner})' if inner else ''}: {_one_line(a.why)}")
+    return found
+
+
+def _dump(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=None, sort_keys=False, allow_unicode=True, width=110).rstrip("\n")
+
+
+def _tasks(plan: Plan, own: tuple[str, ...]) -> tuple[str, ...]:
+    task = plan.mapping.get("task")
+    return (task,) if task else own
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    found: Mapping[str, Any] = {
+        "dtype": feature.dtype,
+        "shape": list(feature.shape),
+        "names": list(feature.names) if feature.names else None,
+        "unit": list(feature.unit) if isinstance(feature.unit, tuple) else feature.unit,
+        "role": feature.role,
+        "info": dict(feature.info) or None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _line(feature: Feature) -> str:
+    shape = "×".join(map(str, feature.shape))
+    if feature.is_camera:
+        return f"{feature.role:<11} {shape}"
+    units = dict.fromkeys((feature.unit,) if isinstance(feature.unit, str) else feature.unit or ())
+    names = ", ".join((feature.names or ())[:4]) + (", …" if len(feature.names or ()) > 4 else "")
+    unit = ", ".join(u or "?" for u in units) if units else "unit not said"
+    return f"{feature.role:<11} {feature.dtype} {shape} [{unit}] {names}".rstrip()
+
+
+def _itemsize(feature: Feature) -> int:
+    digits = "".join(c for c in feature.dtype if c.isdigit())
+    return int(digits) // 8 if digits else 1 if feature.dtype == "bool" else 16
+
+
+def _one_line(text: str) -> str:
+    """What comes from a file may hold line breaks and control characters; a comment or terminal line may not."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
