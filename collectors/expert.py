@@ -19,6 +19,7 @@ from dataengine.sim.base import Demonstration, ExpertWorld
 from dataengine.sim.seeds import training_scene
 
 TRIES = 5  # attempts at one scene under one instruction, each with its own noise and style
+PATIENCE = 20  # scenes in a row that may be given up before something must be wrong
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class ExpertCollector:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"expert.episodes is 1 or more, not {self.episodes}")
-        if not 0 <= self.noise <= 0.05:
-            raise ConfigError(f"expert.noise is a distance of 0 to 0.05 m, not {self.noise}")
+        if not 0 <= self.noise <= 0.02:
+            raise ConfigError(f"expert.noise is a distance of 0 to 0.02 m, not {self.noise}")
         if not 0 <= self.recovery <= 1:
             raise ConfigError(f"expert.recovery is a share of 0 to 1, not {self.recovery}")
 
@@ -61,14 +62,20 @@ class ExpertCollector:
         world = plugins.make("worlds", self.world, params)
         if not isinstance(world, ExpertWorld):
             raise ConfigError(f"the world {self.world!r} has no expert: nothing in it can demonstrate")
-        made = 0
+        made = missed = 0
         for index in count(self.first):
             for task in self.tasks:
                 episode = self._episode(world, training_scene(self.seed, index), task)
                 if episode is None:
+                    missed += 1
+                    if missed >= PATIENCE:
+                        raise ConfigError(
+                            f"the expert failed in {missed} scenes in a row ({task!r}, noise {self.noise} m): "
+                            "less noise would help, or failed=True to keep failures"
+                        )
                     continue
                 yield episode
-                made += 1
+                made, missed = made + 1, 0
                 if made == self.episodes:
                     return
 

@@ -233,7 +233,7 @@ def _film(world: World, attempt: Attempt, actions: np.ndarray) -> Film:
         if step in keep:
             frames.append(_side_by_side(observation))
     verdict = "success" if attempt.success else "wrong object" if attempt.wrong_object else "failed"
-    caption = f"{attempt.instruction} – {verdict} after {attempt.steps} steps (scene {attempt.seed})"
+    caption = f"{attempt.instruction}: {verdict} after {attempt.steps} steps (scene {attempt.seed})"
     return Film(caption, attempt.success, np.stack(frames))
 
 

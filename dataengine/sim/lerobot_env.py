@@ -1,0 +1,55 @@
+"""The tabletop for stock LeRobot's training and evaluation:
+
+`lerobot-eval --env.discover_packages_path=dataengine.sim.lerobot_env --env.type=tabletop --env.task=pick_red …`
+
+A policy trained by LeRobot on a dataset of this world finds its own feature names in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.envs.configs import EnvConfig
+
+from dataengine.sim.cameras import CAMERAS
+from dataengine.sim.gym_env import ID
+from dataengine.sim.spaces import ACTION_NAMES, STATE_NAMES
+from dataengine.sim.world import FPS
+
+
+@EnvConfig.register_subclass("tabletop")
+@dataclass
+class TabletopConfig(EnvConfig):
+    """task: one of `dataengine.sim.tasks.TASKS`. image_size: side of the pictures [pixels]."""
+
+    task: str | None = "pick_red"
+    fps: int = FPS
+    image_size: int = 96
+    features: dict[str, PolicyFeature] = field(default_factory=dict)
+    features_map: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        picture = PolicyFeature(FeatureType.VISUAL, (self.image_size, self.image_size, 3))
+        self.features = {
+            "action": PolicyFeature(FeatureType.ACTION, (len(ACTION_NAMES),)),
+            "agent_pos": PolicyFeature(FeatureType.STATE, (len(STATE_NAMES),)),
+            **{f"pixels/{camera}": picture for camera in CAMERAS},
+        }
+        self.features_map = {
+            "action": "action",
+            "agent_pos": "observation.state",
+            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in CAMERAS},
+        }
+
+    @property
+    def package_name(self) -> str:
+        return "dataengine.sim.gym_env"
+
+    @property
+    def gym_id(self) -> str:
+        return ID
+
+    @property
+    def gym_kwargs(self) -> dict:
+        return {"task": self.task, "image_size": self.image_size}

@@ -1,0 +1,140 @@
+"""The tabletop as an environment: reproducible, well described, and to be looked at."""
+
+import numpy as np
+import pytest
+
+from dataengine import plugins
+from dataengine.errors import ConfigError
+from dataengine.sim.base import ExpertWorld
+from dataengine.sim.spaces import ACTION_NAMES, STATE_NAMES
+from dataengine.sim.world import Tabletop
+
+WILD = np.random.default_rng(0).uniform([0.1, -0.2, 0.0, -1, 0], [0.4, 0.2, 0.2, 1, 1], (12, 5))
+
+
+def rollout(world: Tabletop, seed: int) -> list[dict[str, np.ndarray]]:
+    observation, _ = world.reset(seed=seed)
+    return [observation, *(world.step(action)[0] for action in WILD)]
+
+
+def assert_equal(one: list[dict], other: list[dict]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_the_same_seed_gives_the_same_attempt_bit_for_bit_in_a_used_and_in_a_new_world():
+    world = Tabletop(image_size=32)
+    first = rollout(world, 4)
+    rollout(world, 5)
+    assert_equal(first, rollout(world, 4))
+    assert_equal(first, rollout(Tabletop(image_size=32), 4))
+
+
+def test_the_scene_does_not_depend_on_the_task():
+    world = Tabletop(image_size=32)
+    scenes = [world.reset(seed=9, options={"task": task})[0] for task in ("pick_red", "pick_blue", "push_blue")]
+    assert_equal(scenes[:1] * 2, scenes[1:])
+
+
+def test_without_a_seed_new_scenes_follow_and_repeat_after_the_same_seed():
+    world = Tabletop(cameras=())
+
+    def places() -> list[np.ndarray]:
+        world.reset(seed=2)
+        found = []
+        for _ in range(3):
+            world.reset()
+            found.append(world.scene.cube("red"))
+        return found
+
+    one, other = places(), places()
+    np.testing.assert_array_equal(one, other)
+    assert len({tuple(p) for p in one}) == 3
+
+
+def test_observations_are_what_the_features_say():
+    world = plugins.make("worlds", "tabletop", {"image_size": 48, "tasks": ["push_red"]})
+    assert isinstance(world, ExpertWorld)
+    observation, info = world.reset(seed=0)
+    features = world.features
+    assert set(observation) == set(features) - {"action"}
+    for key, value in observation.items():
+        assert value.shape == features[key].shape
+        assert value.dtype == (np.uint8 if features[key].is_camera else np.dtype(features[key].dtype))
+    assert set(ACTION_NAMES) <= set(STATE_NAMES)
+    assert len(features["observation.state"].unit) == len(STATE_NAMES)
+    assert info["instruction"] == world.instruction == "push the red cube onto the green pad"
+
+
+def test_holding_the_measured_pose_holds_the_arm():
+    world = Tabletop(cameras=())
+    observation, _ = world.reset(seed=0)
+    state = observation["observation.state"]
+    still = np.array([state[STATE_NAMES.index(name)] for name in ACTION_NAMES])
+    for _ in range(10):
+        observation, *_ = world.step(still)
+    np.testing.assert_allclose(observation["observation.state"], state, atol=2e-3)
+
+
+def test_an_attempt_ends_by_its_time():
+    world = Tabletop(cameras=())
+    world.reset(seed=0, options={"task": "pick_red"})
+    for step in range(world.task.max_steps):
+        _, _, terminated, truncated, _ = world.step(np.array([0.2, 0, 0.2, 0, 1]))
+        assert not terminated and truncated == (step == world.task.max_steps - 1)
+
+
+@pytest.mark.parametrize("action", [[0.2, 0, 0.1, 0], [0.2, 0, np.nan, 0, 1], [[0.2, 0, 0.1, 0, 1]]])
+def test_a_useless_action_is_refused(action):
+    world = Tabletop(cameras=())
+    world.reset(seed=0)
+    with pytest.raises(ConfigError, match="5 finite numbers"):
+        world.step(np.array(action))
+
+
+def test_actions_far_out_of_reach_are_drawn_in():
+    world = Tabletop(cameras=())
+    world.reset(seed=0)
+    for sign in (1, -1):
+        for _ in range(8):
+            observation, *_ = world.step(sign * np.full(5, 1e3))
+        assert np.isfinite(observation["observation.state"]).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"tasks": ["pick_gren"]}, "pick_red"),
+        ({"tasks": []}, "at least one task"),
+        ({"cameras": ["top"]}, "front, wrist"),
+        ({"image_size": 4}, "16 to 640"),
+        ({"imagesize": 64}, "image_size"),
+    ],
+)
+def test_wrong_parameters_name_what_would_be_right(params, message):
+    with pytest.raises(ConfigError, match=message):
+        plugins.make("worlds", "tabletop", params)
+
+
+def share(picture: np.ndarray, colour: str) -> float:
+    """Share of pixels that are clearly of a colour."""
+    r, g, b = np.moveaxis(picture.astype(int), -1, 0)
+    strong = {"red": (r, g, b), "green": (g, r, b), "blue": (b, r, g)}[colour]
+    return float(((strong[0] > 2 * strong[2]) & (strong[0] > 1.5 * strong[1])).mean())
+
+
+def test_both_cubes_and_the_pad_are_seen_by_the_front_camera_in_every_scene():
+    world = Tabletop(image_size=96, cameras=("front",))
+    for seed in range(40):
+        picture = world.reset(seed=seed)[0]["observation.images.front"]
+        for colour, least in (("red", 0.003), ("blue", 0.003), ("green", 0.01)):
+            assert share(picture, colour) > least, (seed, colour)
+
+
+def test_the_fingers_are_seen_by_the_wrist_camera():
+    world = Tabletop(image_size=64)
+    picture = world.reset(seed=0)[0]["observation.images.wrist"].astype(int)
+    yellow = (picture[..., 0] > 120) & (picture[..., 1] > 80) & (picture[..., 2] < 70)
+    assert yellow[:, :32].mean() > 0.01 and yellow[:, 32:].mean() > 0.01
