@@ -16,6 +16,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataengine.errors import VideoError
 from dataengine.store import Store
 from dataengine.video import probe
 
@@ -33,7 +34,7 @@ SECRETS = {
     "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s:@]+@"),
 }
 ABSOLUTE_PATH = re.compile(
-    r"(?<![\w./:])(?:/(?:home|Users|root|mnt|media|tmp|var|opt|data|workspace|private)/[\w.-]+|[A-Z]:\\[\w. -]+\\)"
+    r"(?<![\w./:])(?:/(?:home|Users|root|mnt|media|tmp|var|opt|data|workspace|private)/[\w.-]+|\b[A-Z]:\\+[\w. -]+\\)"
 )
 EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b", re.I)
 LOCATION_TAGS = ("location", "com.apple.quicktime.location", "gps", "xyz")
@@ -124,7 +125,11 @@ def _scan(text: str, where: str) -> Iterator[Finding]:
 def _videos(staged: Path) -> Iterator[Finding]:
     for path in sorted(staged.glob("videos/**/*.mp4")):
         name = path.relative_to(staged).as_posix()
-        info = probe(path)
+        try:
+            info = probe(path)
+        except VideoError as error:
+            yield Finding("refuse", error.reason, name, "run `dataengine verify` on the store")
+            continue
         if info.has_audio:
             yield Finding("refuse", "carries sound", name, "convert it again: sound is dropped then")
         for key, value in info.tags.items():

@@ -62,7 +62,7 @@ def test_a_dataset_arrives_whole_in_one_commit_with_both_tags(hub: str, tmp_path
     }
     assert api.repo_info("local/cubes", repo_type="dataset").private
     folder = snapshot_download("local/cubes", repo_type="dataset", endpoint=hub, cache_dir=tmp_path / "cache")
-    assert Store.open(folder).verify().problems == []
+    assert not Store.open(folder).verify().problems
     assert Store.open(folder).digest() == Store.open(path).digest()
     assert not (tmp_path / "out" / "staged").exists()
     assert not [f for f in api.list_repo_files("local/cubes", repo_type="dataset") if ".dataengine" in f.split("/")]

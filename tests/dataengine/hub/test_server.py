@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from dataengine.hub.publish import plain_uploads
 from dataengine.hub.server import serving
 
 REPO = "local/cubes"
@@ -23,7 +24,7 @@ REPO = "local/cubes"
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[HfApi]:
-    with serving(tmp_path / "hub", token="hf_rehearsal") as address:
+    with serving(tmp_path / "hub", token="hf_rehearsal") as address, plain_uploads(address):
         yield HfApi(endpoint=address, token="hf_rehearsal")
 
 
