@@ -55,17 +55,24 @@ def place(source: Path, target: Path) -> None:
     Raises `StoreError` if another file already has that name: numbers are never used twice.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise StoreError(f"{target} exists already; a file of a store is never written over")
+    share(source, target)
+    sync_folder(target.parent)
+
+
+def share(source: Path, target: Path) -> None:
+    """`place` into a folder that is there and that the caller syncs; a name already taken is left as it is."""
     try:
         os.link(source, target)
-    except FileExistsError as error:
-        raise StoreError(f"{target} exists already; a file of a store is never written over") from error
+    except FileExistsError:
+        return
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
             raise
         _replace(target, lambda temporary: _copy(source, temporary))
     else:
         target.chmod(MODE)
-    sync_folder(target.parent)
 
 
 def sync(path: Path) -> None:

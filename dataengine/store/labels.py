@@ -152,6 +152,15 @@ def prune(root: Path, name: str) -> None:
             files.remove(path)
 
 
+def pack_files(root: Path, name: str) -> None:
+    """One file instead of many; what it says stays the same."""
+    folder = root / layout.LABELS / name
+    present = sorted(folder.glob("*.parquet"))
+    if len(present) > 1:
+        write(root, name, {identity: read(entry) for identity, entry in index(root, name).items()})
+        prune(root, name)
+
+
 def columns(episode: Episode | str, length: int, name: str, label: Label) -> dict[str, tuple[Feature, np.ndarray]]:
     """A label's numbers as feature columns: `label.<name>` for one value, else `label.<name>.<column>`.
 

@@ -62,6 +62,12 @@ def sketch_path(generation: int) -> str:
     return f"{OURS}/sketch-{generation:08d}.parquet"
 
 
+def columns(prefix: str, number: int) -> dict[str, int]:
+    """How the episodes table says it: `<prefix>/chunk_index` and `<prefix>/file_index`."""
+    chunk, file = chunk_and_file(number)
+    return {f"{prefix}/chunk_index": chunk, f"{prefix}/file_index": file}
+
+
 def number_of(path: str | Path) -> int | None:
     """The counter behind `…/chunk-CCC/file-FFF.ext`, or None for any other name."""
     found = re.search(r"chunk-(\d+)/file-(\d+)\.\w+$", Path(path).as_posix())

@@ -8,23 +8,29 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
 import pyarrow as pa
+from av.video.codeccontext import VideoCodecContext
 
 from dataengine.episode import Clip
 from dataengine.errors import StoreError
 from dataengine.store.rows import read_rows
 
 _MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
-_DEEP = {"gray16le": np.dtype("<u2"), "gray16be": np.dtype(">u2"), "grayf32le": np.dtype("<f4")}
+_DEEP: dict[str, np.dtype[Any]] = {
+    "gray16le": np.dtype("<u2"),
+    "gray16be": np.dtype(">u2"),
+    "grayf32le": np.dtype("<f4"),
+}
 
 
 def encode_png(frame: np.ndarray) -> bytes:
     """A `(H, W, 3)` uint8 picture as PNG, without loss."""
     codec = av.CodecContext.create("png", "w")
+    assert isinstance(codec, VideoCodecContext)
     codec.width, codec.height, codec.pix_fmt = frame.shape[1], frame.shape[0], "rgb24"
     codec.time_base = Fraction(1)
     packets = codec.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")) + codec.encode(None)
@@ -41,13 +47,12 @@ def decode(data: bytes, where: str) -> np.ndarray:
         raise StoreError(f"{where} is not a PNG, JPEG or TIFF picture")
     try:
         codec = av.CodecContext.create(name, "r")
-        frames = codec.decode(av.Packet(data)) or codec.decode(None)
-        frame = frames[0]
+        assert isinstance(codec, VideoCodecContext)
+        frame = (codec.decode(av.Packet(data)) or codec.decode(None))[0]
         if frame.format.name in _DEEP:
-            plane = frame.planes[0]
-            kind = _DEEP[frame.format.name]
-            rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
-            return rows[:, : frame.width * kind.itemsize].copy().view(kind).astype(kind.newbyteorder("="))
+            kind, plane = _DEEP[frame.format.name], frame.planes[0]
+            numbers = np.frombuffer(bytes(plane), kind).reshape(frame.height, plane.line_size // kind.itemsize)
+            return numbers[:, : frame.width].astype(kind.newbyteorder("="))
         return frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise StoreError(f"{where} cannot be decoded: {error}") from error

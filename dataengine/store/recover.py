@@ -39,9 +39,9 @@ def recover(root: Path) -> list[str]:
     if _info(root) != commit.info:
         files.write_json(root / layout.INFO, commit.info)
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
-    for path in sorted(_leftovers(root, commit)):
-        files.remove(path)
-        done.append(f"{path.relative_to(root.parent)}: removed")
+    for stray in sorted(_leftovers(root, commit)):
+        files.remove(stray)
+        done.append(f"{stray.relative_to(root.parent)}: removed")
     return done
 
 

@@ -21,6 +21,7 @@ from dataengine.video import DepthCoding
 
 NUMBERS = tuple(np.dtype(c).name for c in "?bhiqBHIQefd")
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+LANGUAGE_INFO = {"dtype": "language", "shape": [1], "names": None}
 CAMERA_NAMES = ("height", "width", "channels")
 POSITION = {
     key: Feature("float32" if key == "timestamp" else "int64", (1,), role="time" if key == "timestamp" else "other")
@@ -77,6 +78,11 @@ def to_info(feature: Feature) -> dict[str, Any]:
     if feature.info:
         entry["info"] = dict(feature.info)
     return entry
+
+
+def to_details(feature: Feature) -> dict[str, Any]:
+    """What features.json adds: LeRobot's info.json has no place for it."""
+    return {"role": feature.role, "unit": feature.unit, "rate": feature.rate}
 
 
 def from_info(key: str, entry: Mapping[str, Any], ours: Mapping[str, Any] | None = None) -> Feature:

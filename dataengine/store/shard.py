@@ -8,7 +8,6 @@ never change, and are complete when `manifest.json` is there.
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from dataengine.store import files, labels, stats
 from dataengine.store.packets import packet_digest
 from dataengine.store.pictures import encode_png
 from dataengine.store.schema import IMAGE_TYPE, arrow_type, differences, is_depth, to_arrow
-from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, lerobot_info
+from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, lerobot_info, remux
 
 MANIFEST = "manifest.json"
 TASK = "task"
@@ -107,7 +106,7 @@ def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], cod
         manifest["sketch"] = _named(work / "sketch.parquet")
         files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)))
         files.remove(folder)
-        os.rename(work, folder)
+        work.rename(folder)
     except BaseException:
         files.remove(work)
         raise
@@ -167,8 +166,6 @@ def _seal_video(
 ) -> dict[str, Any]:
     target, depth = work / f"{key}.mp4", DepthCoding.from_info(feature.info)
     if isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
-        from dataengine.video.remux import remux
-
         info, settings = remux(clip, target), None
         sample = VideoClip(target, 0, clip.length, episode.fps, clip.height, clip.width, clip.kind, depth)
         sketches[key] = stats.sample_clip(sample, feature)

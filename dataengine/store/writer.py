@@ -174,13 +174,7 @@ class Writer:
         for key, video in shard.manifest["videos"].items():
             number = commit.next_video + place
             files.place(shard.file(video["file"]), self.root / layout.video_path(key, number))
-            row |= dict(
-                zip(
-                    (f"videos/{key}/chunk_index", f"videos/{key}/file_index"),
-                    layout.chunk_and_file(number),
-                    strict=True,
-                )
-            )
+            row |= layout.columns(f"videos/{key}", number)
             row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": shard.length / self.store.fps}
             row |= {f"sha256/{key}": video["sha256"], f"packets/{key}": video["packets"]}
             if not commit.episodes and not place:
@@ -197,8 +191,7 @@ class Writer:
             with label_lock(self.root, exclusive=False):
                 for name, label in shard.manifest["labels"].items():
                     labels.adopt(self.root, name, shard.file(label["file"]), label["sha256"])
-        chunk, file = layout.chunk_and_file(self._tail_number(commit, place))
-        row |= {"meta/episodes/chunk_index": chunk, "meta/episodes/file_index": file}
+        row |= layout.columns(layout.EPISODES, self._tail_number(commit, place))
         pending.rows.append(row)
         pending.frames += shard.length
 
@@ -225,8 +218,7 @@ class Writer:
         wanted = schema.data_schema(self.store.features, self.store.languages)
         path = layout.data_path(number)
         files.write_table(self.root / path, pa.table([columns[name] for name in wanted.names], schema=wanted))
-        row: dict[str, Any] = {"sha256/data": sha256_file(self.root / path)}
-        row |= dict(zip(("data/chunk_index", "data/file_index"), layout.chunk_and_file(number), strict=True))
+        row: dict[str, Any] = {"sha256/data": sha256_file(self.root / path), **layout.columns("data", number)}
         for key, feature in (*self.store.features.items(), *schema.POSITION.items()):
             if feature.is_camera or feature.dtype == "string":
                 continue

@@ -1,0 +1,116 @@
+"""Versions of a store: folders that share unchanged files by hard link, swapped in one step.
+
+A snapshot is a version under another path. An edit that would renumber anything builds a version beside the
+store and exchanges the two folders by one `renameat2`; a reader has the old one or the new one, never a mixture.
+No file name is used for two contents, so a reader that opened the old version either still finds the same bytes
+or gets an error, and opens again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from dataengine.errors import StoreError
+from dataengine.guard import safe_join, sha256_file
+from dataengine.store import files, layout
+from dataengine.store.commit import Commit
+from dataengine.store.episodes import video_keys
+from dataengine.store.lock import SHARED, label_lock
+from dataengine.store.store import Store
+
+
+def snapshot(store: Store, path: Path) -> Store:
+    """The whole state of now under `path`, by hard links where the file system allows.
+
+    Works beside a running writer. Raises `StoreError` if `path` holds something, or the store is foreign.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StoreError(f"{path} is not empty; a snapshot needs a folder of its own")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        for _ in range(20):
+            files.remove(work)
+            store.reload()
+            commit = own_commit(store)
+            with contextlib.suppress(FileNotFoundError):
+                share(store, work, [*commit.sha256, *data_files(store), *video_files(store)])
+                with label_lock(store.root, exclusive=False):
+                    share_labels(store, work)
+                # A writer may have replaced metadata between the record and the links.
+                if all(sha256_file(work / name) == digest for name, digest in commit.sha256.items()):
+                    write_record(work, commit)
+                    files.remove(path)
+                    work.rename(path)
+                    files.sync_folder(path.parent)
+                    return Store.open(path)
+        raise StoreError(f"{store.root} is being changed too fast to take a snapshot; try again")
+    finally:
+        files.remove(work)
+
+
+@contextlib.contextmanager
+def next_version(store: Store) -> Iterator[Path]:
+    """A folder beside the store to build its next version in; swapped in when the block ends without error.
+
+    The caller holds the writer's lock. Labels written meanwhile come along.
+    """
+    root = store.root.resolve()
+    work = root.with_name(f".{root.name}.version-{uuid.uuid4().hex[:8]}")
+    work.mkdir()
+    try:
+        yield work
+        with label_lock(root, exclusive=True):
+            share_labels(store, work)
+            (work / layout.PRIVATE).mkdir(exist_ok=True)
+            for name in SHARED:
+                os.link(root / name, work / name)
+            files.exchange(root, work)
+    finally:
+        files.remove(work)
+    store.reload()
+
+
+def own_commit(store: Store) -> Commit:
+    if store.commit is None:
+        raise StoreError(f"{store.root} was not made by this engine and is read only; convert it into a store first")
+    return store.commit
+
+
+def write_record(folder: Path, commit: Commit) -> None:
+    files.write_json(folder / layout.COMMIT, asdict(commit))
+    files.write_json(folder / layout.INFO, commit.info)
+
+
+def share(store: Store, folder: Path, relative: list[str]) -> None:
+    """Give files of a store the same names in another folder."""
+    made: set[Path] = set()
+    for name in relative:
+        source, target = safe_join(store.root, name), folder / name
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        files.share(source, target)
+    for parent in made:
+        files.sync_folder(parent)
+
+
+def share_labels(store: Store, folder: Path) -> None:
+    """All label files that the other folder does not have yet."""
+    root = store.root.resolve() / layout.LABELS
+    found = sorted(root.glob("*/*.parquet")) if root.is_dir() else []
+    share(store, folder, [f"{layout.LABELS}/{path.relative_to(root).as_posix()}" for path in found])
+
+
+def data_files(store: Store) -> list[str]:
+    return list(dict.fromkeys(store.table_of_episodes.data(index)[0] for index in range(len(store))))
+
+
+def video_files(store: Store) -> list[str]:
+    table, keys = store.table_of_episodes, video_keys(store.features)
+    return list(dict.fromkeys(table.video(index, key)[0] for key in keys for index in range(len(store))))
