@@ -8,12 +8,15 @@ from dataengine.video.clip import VideoClip
 from dataengine.video.codec import DEFAULT, DEPTH, Codec
 from dataengine.video.depth import DepthCoding
 from dataengine.video.encode import Encoder, encode
+from dataengine.video.join import CannotJoin, join
 from dataengine.video.probe import VideoInfo, lerobot_info, probe, probe_guarded
 from dataengine.video.reader import close_readers
+from dataengine.video.remux import remux
 
 __all__ = [
     "DEFAULT",
     "DEPTH",
+    "CannotJoin",
     "Codec",
     "DepthCoding",
     "Encoder",
@@ -21,7 +24,9 @@ __all__ = [
     "VideoInfo",
     "close_readers",
     "encode",
+    "join",
     "lerobot_info",
     "probe",
     "probe_guarded",
+    "remux",
 ]

@@ -58,10 +58,7 @@ class VideoClip(Clip):
         if not trusted:
             probe_guarded(path)
         index = index_of(path)
-        container, stream = open_video(path)
-        with container:
-            height, width = stream.codec_context.height, stream.codec_context.width
-            rate = index.rate() or stream.average_rate
+        rate = index.rate() or index.coding.average_rate
         if from_timestamp is not None:
             start += _frame_at(path, index, from_timestamp)
         length = len(index) - start if length is None else length
@@ -70,7 +67,8 @@ class VideoClip(Clip):
         if fps is None and not rate:
             raise VideoError(path, "does not say how many frames make a second", hint="give fps")
         kind: Literal["rgb", "depth"] = "rgb" if depth is None else "depth"
-        return cls(Path(path), start, length, float(fps or rate or 0), height, width, kind, depth)
+        coding = index.coding
+        return cls(Path(path), start, length, float(fps or rate), coding.height, coding.width, kind, depth)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         """As `Clip.frames`. One seek at most, then decoding in order. Raises `VideoError` at the first bad frame."""
@@ -145,9 +143,8 @@ def _hash_span(clip: VideoClip) -> str:
     begin, end = int(np.argmax(needed)), int(np.flatnonzero(needed)[-1]) + 1
     container, stream = open_video(clip.path)
     with container:
-        codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata or b""
-        about = (codec, clip.start - first, clip.length, clip.fps, clip.kind, clip.depth)
-        digest = hashlib.sha256(f"{about}".encode() + extradata)
+        about = (index.coding.codec, clip.start - first, clip.length, clip.fps, clip.kind, clip.depth)
+        digest = hashlib.sha256(f"{about}".encode() + index.coding.extradata)
         for n, packet in enumerate(packets(container, stream, index, clip.path, begin, end), begin):
             if needed[n]:
                 digest.update(packet)

@@ -42,8 +42,8 @@ def reading(path: str | Path, doing: str = "cannot be read as video") -> Iterato
     """Turn what FFmpeg and PyAV raise about a file into `VideoError`."""
     try:
         yield
-    except av.error.FFmpegError as error:
-        raise VideoError(path, f"{doing}: {error.strerror or error}") from error
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError(path, f"{doing}: {getattr(error, 'strerror', None) or error}") from error
     except MemoryError as error:
         raise VideoError(path, f"{doing}: it needs too much memory") from error
 

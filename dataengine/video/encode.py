@@ -81,14 +81,12 @@ class Encoder:
         self._partial = self.target.with_name(f".{self.target.name}.partial")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self._output: OutputContainer | None = open_output(self._partial, self._rate)
-        with reading(target, "cannot be encoded"):
-            stream = self._output.add_stream(self.codec.encoder, self._rate, options=self.codec.options())
-            self._stream = cast(VideoStream, stream)
-            context = self._stream.codec_context
-            context.width, context.height = width, height
-            context.pix_fmt = self.codec.format_for(height, width)
-            context.time_base = 1 / self._rate
-            context.thread_count = self.codec.threads
+        try:
+            with reading(target, "cannot be encoded"):
+                self._stream = self._add_stream(height, width)
+        except BaseException:
+            self.abort()
+            raise
 
     def add(self, frame: np.ndarray) -> None:
         """Encode one frame. Raises `VideoError` when its shape or type is another than promised."""
@@ -120,6 +118,18 @@ class Encoder:
             with contextlib.suppress(av.error.FFmpegError):
                 output.close()
         self._partial.unlink(missing_ok=True)
+
+    def _add_stream(self, height: int, width: int) -> VideoStream:
+        assert self._output is not None
+        stream = cast(
+            VideoStream, self._output.add_stream(self.codec.encoder, self._rate, options=self.codec.options())
+        )
+        context = stream.codec_context
+        context.width, context.height = width, height
+        context.pix_fmt = self.codec.format_for(height, width)
+        context.time_base = 1 / self._rate
+        context.thread_count = self.codec.threads
+        return stream
 
     def _picture(self, frame: np.ndarray) -> VideoFrame:
         dtype = np.uint8 if self._depth is None else np.float32

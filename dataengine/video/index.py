@@ -25,6 +25,19 @@ from dataengine.video.container import FileKey, file_key, open_video, reading
 _KEPT = 512
 
 
+@dataclass(frozen=True)
+class Coding:
+    """What the header says: the codec (h264, av1, …) and its parameters, the pictures, the container's FFmpeg name."""
+
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    extradata: bytes
+    container: str
+    average_rate: Fraction
+
+
 @dataclass(frozen=True, eq=False)
 class PacketIndex:
     """The shown packets of one stream.
@@ -32,8 +45,8 @@ class PacketIndex:
     times: `(N,)` int64, presentation times in ascending order in units of `time_base` [s]; None if the container
     does not say (some avi): then frames can only be counted from the start. order: `(N,)` int64, the frame number
     of every packet in the order of the file. keys: `(K,)` int64, frame numbers of keyframes, ascending; key_seek:
-    `(K,)` int64, decode times that lead a seek there. dirty: frame numbers around which the file holds packets
-    that are decoded but not shown (an edit list); packets there cannot be copied. size: bytes of all packets.
+    `(K,)` int64, decode times that lead a seek there. hidden: for every packet that is decoded but not shown (an edit
+    list), the position in `order` before which it stands; packets across it cannot be copied. size: bytes of packets.
     extradata_sha: sha256 of what a decoder must know beforehand, and of parameter sets that differ inside the stream.
     """
 
@@ -41,10 +54,11 @@ class PacketIndex:
     order: np.ndarray
     keys: np.ndarray
     key_seek: np.ndarray
-    dirty: np.ndarray
+    hidden: np.ndarray
     time_base: Fraction
     size: int
     extradata_sha: str
+    coding: Coding
 
     def __len__(self) -> int:
         return len(self.order)
@@ -74,24 +88,37 @@ class PacketIndex:
 _indices: OrderedDict[FileKey, PacketIndex] = OrderedDict()
 
 
-def index_of(path: str | Path) -> PacketIndex:
-    """The index of a file, made once per process. Raises `VideoError`."""
+def index_of(path: str | Path, opened: tuple[InputContainer, VideoStream] | None = None) -> PacketIndex:
+    """The index of a file, made once per process; `opened` is read to its end for it. Raises `VideoError`."""
     key = file_key(path)
     if key not in _indices:
-        container, stream = open_video(path)
-        with container:
-            _indices[key] = scan(container, stream, path)
+        container, stream = opened or open_video(path)
+        try:
+            _indices[key] = _scan(container, stream, path)
+        finally:
+            if opened is None:
+                container.close()
         while len(_indices) > _KEPT:
             _indices.popitem(last=False)
     return _indices[key]
 
 
-def scan(container: InputContainer, stream: VideoStream, path: str | Path) -> PacketIndex:
+def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> PacketIndex:
     """Demux all packets of `stream`. Raises `VideoError` when there are none, or fewer than the header promises."""
+    context = stream.codec_context
+    coding = Coding(
+        codec=context.codec.canonical_name,
+        pix_fmt=context.pix_fmt or "",
+        width=context.width,
+        height=context.height,
+        extradata=context.extradata or b"",
+        container=container.format.name,
+        average_rate=Fraction(stream.average_rate or 0).limit_denominator(1001),
+    )
     shown: list[tuple[int | None, int | None, bool]] = []
     hidden: list[int] = []
     size = 0
-    parameters = _Parameters(stream)
+    parameters = _Parameters(coding)
     with reading(path):
         for packet in container.demux(stream):
             if not packet.size:
@@ -110,15 +137,14 @@ def scan(container: InputContainer, stream: VideoStream, path: str | Path) -> Pa
         raise VideoError(path, f"is truncated: its header promises {stream.frames} frames, {found} are there")
     if not shown:
         raise VideoError(path, "holds no frames")
-    return _index(shown, hidden, stream.time_base or Fraction(1, 1_000_000), size, parameters.digest())
+    return _index(shown, hidden, stream.time_base or Fraction(1, 1_000_000), size, parameters.digest(), coding)
 
 
 class _Parameters:
     """Collects the parameter sets inside keyframes that the header does not hold."""
 
-    def __init__(self, stream: VideoStream) -> None:
-        context = stream.codec_context
-        self._codec, self._extradata = context.codec.canonical_name, context.extradata or b""
+    def __init__(self, coding: Coding) -> None:
+        self._codec, self._extradata = coding.codec, coding.extradata
         self._prefix = nal.length_size(self._codec, self._extradata)
         self._known = set(nal.header_sets(self._codec, self._extradata)) if nal.has_units(self._codec) else set()
         self._inside: set[bytes] = set()
@@ -166,6 +192,7 @@ def _index(
     time_base: Fraction,
     size: int,
     extradata_sha: str,
+    coding: Coding,
 ) -> PacketIndex:
     count = len(shown)
     timed = all(pts is not None for pts, _, _ in shown)
@@ -181,8 +208,9 @@ def _index(
         order=order,
         keys=order[at][ascending],
         key_seek=seek[ascending],
-        dirty=np.unique(order[np.minimum(hidden, count - 1)]) if hidden else np.empty(0, np.int64),
+        hidden=np.unique(np.array(hidden, np.int64)),
         time_base=time_base,
         size=size,
         extradata_sha=extradata_sha,
+        coding=coding,
     )

@@ -13,9 +13,8 @@ from av import VideoFormat
 from dataengine.errors import SourceError, VideoError
 from dataengine.guard import run_guarded
 from dataengine.video.codec import Codec
-from dataengine.video.container import FileKey, file_key, open_video
+from dataengine.video.container import FileKey, file_key
 from dataengine.video.depth import DepthCoding
-from dataengine.video.index import scan
 from dataengine.video.reader import borrowed
 
 
@@ -50,36 +49,30 @@ def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
 
     decode: every frame, not only the first. Raises `VideoError`.
     """
-    container, stream = open_video(path)
-    with container:
-        index = scan(container, stream, path)
-        context = stream.codec_context
-        tags = {**container.metadata, **stream.metadata}
-        has_audio = bool(container.streams.audio)
-        average = stream.average_rate
-        codec, pix_fmt = context.codec.canonical_name, context.pix_fmt or ""
-        width, height = context.width, context.height
     with borrowed(path) as reader:
-        rotation = 0
+        index, coding, rotation = reader.index, reader.index.coding, 0
         for n, picture in enumerate(reader.pictures(0, len(index) if decode else 1)):
-            if (picture.width, picture.height) != (width, height):
-                raise VideoError(path, f"frame {n} is {picture.width}×{picture.height}, not {width}×{height}")
-            rotation = picture.rotation
+            if (picture.width, picture.height) != (coding.width, coding.height):
+                size = f"{picture.width}×{picture.height}, not {coding.width}×{coding.height}"
+                raise VideoError(path, f"frame {n} is {size}")
+            rotation = int(picture.rotation)
+        tags, has_audio = reader.tags, reader.has_audio
     rate = index.rate()
+    deep = coding.pix_fmt.startswith("gray") and VideoFormat(coding.pix_fmt).components[0].bits > 8
     return VideoInfo(
-        codec=codec,
-        pix_fmt=pix_fmt,
-        width=width,
-        height=height,
-        fps=rate or Fraction(average or 0).limit_denominator(1001),
+        codec=coding.codec,
+        pix_fmt=coding.pix_fmt,
+        width=coding.width,
+        height=coding.height,
+        fps=rate or coding.average_rate,
         frames=len(index),
         has_audio=has_audio,
-        kind="depth" if pix_fmt.startswith("gray") and VideoFormat(pix_fmt).components[0].bits > 8 else "rgb",
+        kind="depth" if deep else "rgb",
         extradata_sha=index.extradata_sha,
         tags=tags,
         constant=rate is not None,
         reordered=index.reordered,
-        rotation=int(rotation),
+        rotation=rotation,
         size=index.size,
     )
 

@@ -29,8 +29,12 @@ class Reader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
-        self.index: PacketIndex = index_of(path)
-        self._container, self._stream = open_video(path)
+        self._container, self._stream = opened = open_video(path)
+        try:
+            self.index: PacketIndex = index_of(path, opened)
+        except BaseException:
+            self._container.close()
+            raise
         self._decoded: Iterator[VideoFrame] | None = None
         self._next = 0  # number of the frame that the decoder gives next
         self._from_start = False
@@ -110,6 +114,14 @@ class Reader:
                 raise VideoError(self.path, f"frame {self._next} is missing: the decoder gives the one at {pts}")
             return picture
 
+    @property
+    def tags(self) -> dict[str, str]:
+        return {**self._container.metadata, **self._stream.metadata}
+
+    @property
+    def has_audio(self) -> bool:
+        return bool(self._container.streams.audio)
+
     def seconds(self) -> np.ndarray:
         """`(N,)` float64: presentation times [s]; frame numbers where the container has no times."""
         times = self.index.times
@@ -132,9 +144,16 @@ def borrowed(path: str | Path) -> Iterator[Reader]:
     reader = reader or Reader(path)
     try:
         yield reader
-    except VideoError:
+    except GeneratorExit:  # the user took as many frames as it wanted
+        _give_back(key, reader)
+        raise
+    except BaseException:
         reader.close()
         raise
+    _give_back(key, reader)
+
+
+def _give_back(key: FileKey, reader: Reader) -> None:
     with _lock:
         _pool[key, id(reader)] = reader
         spare = [_pool.popitem(last=False)[1] for _ in range(len(_pool) - _KEPT)]
