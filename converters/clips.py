@@ -20,6 +20,13 @@ _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+class RawClip(Clip):
+    """A clip that gives pictures as they lie in the source: any number type, grey, planar or with alpha.
+
+    Always seen through a `MappedClip`; only a clip that keeps `Clip`'s promise by itself may be handed on as it is.
+    """
+
+
 @dataclass(frozen=True)
 class MappedClip(Clip):
     """A clip seen through a camera's rule: upright, RGB uint8 or float32 metres, channels last.
@@ -83,6 +90,7 @@ class MappedClip(Clip):
 
 def mapped(clip: Clip, rule: CameraRule) -> Clip:
     """The clip as the rule wants it; the very same object where there is nothing to do, so it can be remuxed."""
-    if clip.kind == rule.kind and (rule.flip, rule.colour, rule.scale, rule.layout) == ("none", "rgb", 1.0, "hwc"):
+    plain = not isinstance(clip, RawClip) and clip.kind == rule.kind
+    if plain and (rule.flip, rule.colour, rule.scale, rule.layout) == ("none", "rgb", 1.0, "hwc"):
         return clip
     return MappedClip(clip, rule)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from converters.clips import RawClip
 from converters.pictures import decode, picture_size
 from converters.raw import Camera, Column
 from dataengine import guard
-from dataengine.episode import Clip
 from dataengine.errors import EpisodeError, SourceError, UnsafeSource
 from dataengine.guard import open_hdf5
 
@@ -28,7 +28,7 @@ _MAX_COLUMN = 4 << 30
 
 
 @dataclass(frozen=True)
-class Hdf5Clip(Clip):
+class Hdf5Clip(RawClip):
     """Rows `start` to `start + length` of a dataset of pictures.
 
     dataset: `(T, H, W, C)`, `(T, C, H, W)` or `(T, H, W)` of any number type, given as they lie; with `encoded`

@@ -25,12 +25,12 @@ from typing import Literal
 
 import numpy as np
 
+from converters.clips import RawClip
 from converters.files import FileConverter, FileSketch, Proposal, Sketch, file_of, natural
 from converters.mapping import SourceMapping
 from converters.raw import Camera, Column, RawEpisode
 from converters.zarr_mapping import propose, vital
 from converters.zarr_store import ArrayHeader, is_zarr, open_array, read_headers
-from dataengine.episode import Clip
 from dataengine.errors import EpisodeError, SourceError
 from dataengine.guard import check_allocation, check_zip
 from dataengine.source import EpisodeRef, Plan
@@ -41,7 +41,7 @@ _MAX_EPISODES = 10_000_000
 
 
 @dataclass(frozen=True)
-class ZarrClip(Clip):
+class ZarrClip(RawClip):
     """Rows `start` to `start + length` of an array of pictures, given as they lie. sha256: of the whole source."""
 
     path: str
