@@ -50,7 +50,9 @@ class OwnStore(Converter):
         return Survey(
             episodes=refs,
             columns={key: _column(key, feature) for key, feature in table.items()},
-            cameras={key: Camera(key, *feature.shape[:2], _kind(feature)) for key, feature in cameras.items()},
+            cameras={
+                key: Camera(key, feature.shape[0], feature.shape[1], _kind(feature)) for key, feature in cameras.items()
+            },
             mapping={
                 "fps": store.fps,
                 "embodiment": None,

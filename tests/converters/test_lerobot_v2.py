@@ -1,0 +1,505 @@
+"""LeRobot v2.0 and v2.1 against folders written by hand, and against an independent reading of the real ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lerobot_folders import HEIGHT, TASKS, TOP, WIDTH, Folder, edit_json, edit_table, picture, write_mp4, write_v2
+
+from conftest import shared_data
+from converters.lerobot_v2 import LeRobotV2
+from dataengine.episode import CAPTURE_TIME, Episode
+from dataengine.errors import EpisodeError, SourceError, UnsafeSource
+from dataengine.source import Plan
+
+TABLE = "data/chunk-000/episode_000001.parquet"
+VIDEO = f"videos/chunk-000/{TOP}/episode_000001.mp4"
+
+
+def read(root: Path, mapping: dict[str, Any] | None = None) -> tuple[Plan, list[Episode]]:
+    converter = LeRobotV2()
+    plan = converter.plan(root, mapping)
+    return plan, [converter.read(plan, ref) for ref in plan.episodes if ref.problem is None]
+
+
+def column_of(image: np.ndarray) -> int:
+    """Where the bright column of a test picture stands."""
+    return int(np.argmax(image.astype(int).sum((0, 2))[::4] + image.astype(int).sum((0, 2))[1::4]))
+
+
+@pytest.mark.parametrize("version", ["v2.0", "v2.1"])
+def test_everything_arrives(tmp_path: Path, version: str) -> None:
+    rollouts = write_v2(tmp_path, Folder(version=version, licence="apache-2.0"))
+    plan, episodes = read(tmp_path)
+    assert (plan.fps, plan.embodiment, plan.licence) == (20.0, "arm", "apache-2.0")
+    assert plan.features["action"].names == ("x", "y", "z")
+    assert plan.features[TOP].shape == (HEIGHT, WIDTH, 3)
+    assert len(episodes) == len(rollouts)
+    for number, (episode, rollout) in enumerate(zip(episodes, rollouts, strict=True)):
+        assert np.array_equal(episode.frames["observation.state"], rollout.state)
+        assert np.array_equal(episode.frames["action"], rollout.action)
+        assert np.array_equal(episode.frames["next.reward"], np.arange(len(rollout), dtype=np.float32))
+        assert episode.frames["next.done"].tolist() == [False] * (len(rollout) - 1) + [True]
+        assert set(episode.features) == {"observation.state", "action", "next.reward", "next.done", TOP}
+        assert episode.meta.tasks == (TASKS[number % 2],)
+        assert (episode.meta.split, episode.meta.embodiment) == ("train", "arm")
+        assert [column_of(f) for f in episode.clips[TOP].frames()] == [i % 16 for i in range(len(rollout))]
+    assert len({episode.id for episode in episodes}) == 3
+
+
+def test_an_episode_keeps_its_id_when_the_folder_moves_and_grows(tmp_path: Path) -> None:
+    write_v2(tmp_path / "a", Folder(lengths=(9, 12)))
+    write_v2(tmp_path / "b", Folder(lengths=(9, 12, 7)))
+    assert [e.id for e in read(tmp_path / "a")[1]] == [e.id for e in read(tmp_path / "b")[1]][:2]
+
+
+def test_videos_are_whole_files_and_never_decoded(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    for number, episode in enumerate(read(tmp_path)[1]):
+        clip = episode.clips[TOP]
+        assert (clip.path.name, clip.start, clip.whole) == (f"episode_{number:06d}.mp4", 0, True)
+
+
+def test_pictures_in_the_table_are_exact(tmp_path: Path) -> None:
+    rollouts = write_v2(tmp_path, Folder(version="v2.0", cameras={TOP: "image"}))
+    plan, episodes = read(tmp_path)
+    assert plan.features[TOP].dtype == "video"
+    for episode, rollout in zip(episodes, rollouts, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(episode.clips[TOP].frames(), rollout.frames, strict=True))
+        assert np.array_equal(episode.clips[TOP].slice(3, 6).frame(2), rollout.frames[5])
+    kept, _ = read(tmp_path, {"cameras": {TOP: {"dtype": "image"}}})
+    assert kept.features[TOP].dtype == "image"
+
+
+def test_pictures_are_read_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_v2(tmp_path, Folder(lengths=(40,), cameras={TOP: "image"}))
+    clip = read(tmp_path)[1][0].clips[TOP]
+    assert np.array_equal(clip.frame(39), picture(0, 39))
+    frames = clip.frames(20)
+    assert np.array_equal(next(frames), picture(0, 20))
+
+
+def test_the_task_may_change_within_an_episode(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    edit_table(tmp_path / TABLE, task_index=[1] * 5 + [0] * 7)
+    episode = read(tmp_path)[1][1]
+    assert episode.meta.tasks == (TASKS[1], TASKS[0])
+    assert episode.frame_tasks is not None and episode.frame_tasks.tolist() == [0] * 5 + [1] * 7
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x", "y", "z"],
+        [["x", "y", "z"]],
+        {"motors": ["x", "y", "z"]},
+        {"a": ["x"], "b": ["y", "z"]},
+        {"y": 1, "x": 0, "z": 2},
+    ],
+)
+def test_names_are_flattened(tmp_path: Path, names: Any) -> None:
+    write_v2(tmp_path, Folder(names=names))
+    assert read(tmp_path)[0].features["action"].names == ("x", "y", "z")
+
+
+def test_names_that_do_not_fit_are_left_out_and_said(tmp_path: Path) -> None:
+    write_v2(tmp_path, Folder(names=["x", "y"]))
+    plan, _ = read(tmp_path)
+    assert any("2 names for 3 values" in note for note in plan.notes)
+    write_v2(tmp_path / "twice", Folder(names=["x", "x", "y"]))
+    assert read(tmp_path / "twice")[0].features["action"].names == ("x", "x_2", "y")
+
+
+def test_a_whole_rate_and_a_broken_one_are_the_same_rate(tmp_path: Path) -> None:
+    for place, fps in (("int", 20), ("float", 20.0)):
+        write_v2(tmp_path / place, Folder(fps=fps))
+        assert read(tmp_path / place)[0].fps == 20.0
+
+
+def test_keys_of_other_writers_are_named_for_policies(tmp_path: Path) -> None:
+    write_v2(tmp_path, Folder(cameras={"observation.image": "video", "wrist": "image"}))
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    features = {("state" if k == "observation.state" else k): v for k, v in info["features"].items()}
+    edit_json(tmp_path / "meta/info.json", features=features)
+    for path in (tmp_path / "data/chunk-000").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(
+            table.rename_columns(["state" if n == "observation.state" else n for n in table.column_names]), path
+        )
+    plan, episodes = read(tmp_path)
+    assert {"observation.state", "observation.images.image", "observation.images.wrist"} <= set(plan.features)
+    assert any("'state'" in str(assumption) for assumption in plan.assumptions)
+    assert episodes[0].clips["observation.images.wrist"].frame(0).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_capture_times_are_kept_where_the_clock_is_not_the_rate(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    times = np.arange(12) / 20 + 0.013
+    edit_table(tmp_path / TABLE, timestamp=times)
+    plan, episodes = read(tmp_path)
+    assert np.array_equal(episodes[1].frames[CAPTURE_TIME], times)
+    assert episodes[0].frames[CAPTURE_TIME].dtype == np.float64
+    assert any(CAPTURE_TIME in note for note in plan.notes)
+
+
+def test_the_pictures_decide_when_info_json_lies_about_their_size(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"][TOP] |= {"shape": [3, 480, 640], "names": ["channels", "height", "width"]}
+    edit_json(tmp_path / "meta/info.json", features=info["features"])
+    plan, _ = read(tmp_path)
+    assert plan.features[TOP].shape == (HEIGHT, WIDTH, 3)
+    assert any("480×640" in note and "48×64" in note for note in plan.notes)
+
+
+# -- GR00T ----------------------------------------------------------------------------------------------------
+
+
+def write_groot(root: Path) -> None:
+    """What is odd about NVIDIA's demo, on a small scale."""
+    write_v2(root, Folder(version="v2.0", names=["motor_0", "motor_1", "motor_2"]))
+    info = json.loads((root / "meta/info.json").read_text())
+    features = {k: v for k, v in info["features"].items() if k != "frame_index"}
+    for key in ("observation.state", "action"):
+        features[key] = {**features[key], "dtype": "float64"}
+    features["observation.images.ghost"] = {**features[TOP], "shape": [800, 1280, 3]}
+    features |= {f"annotation.human.{k}": {"dtype": "int64", "shape": [1]} for k in ("action.task", "validity")}
+    edit_json(root / "meta/info.json", features=features, splits={"train": "0:100"})
+    texts = [*TASKS, "valid", "grasp"]
+    lines = "".join(json.dumps({"task_index": i, "task": t}) + "\n" for i, t in enumerate(texts))
+    (root / "meta/tasks.jsonl").write_text(lines)
+    lines = [json.loads(line) for line in (root / "meta/episodes.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps(line | {"tasks": [*line["tasks"], "valid"]}) + "\n" for line in lines)
+    (root / "meta/episodes.jsonl").write_text(text)
+    groups = {"arm": {"start": 0, "end": 2, "absolute": True}, "hand": {"start": 2, "end": 3}}
+    modality = {"state": groups, "action": groups, "video": {"top": {"original_key": TOP}}, "annotation": {}}
+    (root / "meta/modality.json").write_text(json.dumps(modality))
+    for path in (root / "data/chunk-000").iterdir():
+        table = pq.read_table(path).drop_columns(["frame_index"])
+        n = table.num_rows
+        for key in ("observation.state", "action"):
+            values = table.column(key).combine_chunks().flatten().cast(pa.float64())
+            ragged = pa.ListArray.from_arrays(pa.array(np.arange(0, 3 * n + 1, 3, dtype=np.int32)), values)
+            table = table.set_column(table.column_names.index(key), key, ragged)
+        table = table.set_column(
+            table.column_names.index("timestamp"),
+            "timestamp",
+            pa.array(np.cumsum(np.full(n, np.float32(0.05), np.float64))),
+        )
+        table = table.append_column("annotation.human.action.task", pa.array([0] * (n - 4) + [3] * 4))
+        pq.write_table(table.append_column("annotation.human.validity", pa.array([2] * n)), path)
+
+
+def test_groot(tmp_path: Path) -> None:
+    write_groot(tmp_path)
+    plan, episodes = read(tmp_path)
+    assert plan.features["action"].names == ("arm.0", "arm.1", "hand")
+    assert plan.features["action"].info["groups"]["arm"] == {"absolute": True, "start": 0, "stop": 2}
+    assert "observation.images.ghost" not in plan.features
+    assert any("ghost" in text for text in plan.unused) and any("ghost" in text for text in plan.notes)
+    assert any("0:100" in note for note in plan.notes)
+    episode = episodes[1]
+    assert episode.meta.tasks == (TASKS[1],)
+    assert plan.episodes[1].tasks == (TASKS[1],)
+    assert np.array_equal(episode.frames[CAPTURE_TIME], np.cumsum(np.full(12, np.float32(0.05), np.float64)))
+    steps = episode.labels["human.action.task"].table.to_pylist()
+    assert steps == [{"start": 0, "stop": 8, "text": TASKS[0]}, {"start": 8, "stop": 12, "text": "grasp"}]
+    assert episode.labels["human.validity"].table.to_pylist() == [
+        {"start": 0, "stop": 12, "text": "valid", "valid": True}
+    ]
+    assert not any(key.startswith("annotation") for key in episode.features)
+
+
+def test_a_camera_that_statistics_know_was_lost_not_invented(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    for path in (tmp_path / f"videos/chunk-000/{TOP}").iterdir():
+        path.unlink()
+    with pytest.raises(SourceError, match=r"episode_000000.mp4 is missing.*observation.images.top: null"):
+        LeRobotV2().plan(tmp_path)
+    plan, episodes = read(tmp_path, {"cameras": {TOP: None}})
+    assert len(episodes) == 3 and TOP not in plan.features
+
+
+# -- what strangers send ----------------------------------------------------------------------------------------
+
+
+def problem_of(root: Path) -> str:
+    """Why episode 1, and only it, cannot be used: known to the plan, or found when it is read."""
+    converter = LeRobotV2()
+    plan = converter.plan(root)
+    problems = []
+    for ref in plan.episodes:
+        try:
+            converter.read(plan, ref)
+        except EpisodeError as error:
+            problems.append((ref.extra["index"], str(error)))
+    assert [index for index, _ in problems] == [1]
+    return problems[0][1]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _ragged(root: Path) -> None:
+    rows = [[1.0, 2.0, 3.0]] * 11 + [[1.0, 2.0]]
+    edit_table(root / TABLE, action=pa.array(rows, pa.list_(pa.float32())))
+
+
+def _nan(root: Path) -> None:
+    state = pq.read_table(root / TABLE).column("action").combine_chunks().flatten().to_numpy().copy()
+    state[5] = np.nan
+    edit_table(root / TABLE, action=pa.FixedSizeListArray.from_arrays(pa.array(state), 3))
+
+
+def _lines(path: Path, index: int, **changes: Any) -> None:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[index] |= changes
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+DAMAGE = {
+    "missing video": (lambda r: (r / VIDEO).unlink(), r"episode_000001.mp4 is missing"),
+    "truncated video": (lambda r: _truncate(r / VIDEO), r"episode_000001.mp4"),
+    "video is text": (lambda r: (r / VIDEO).write_text("<html>"), r"not a video"),
+    "short video": (lambda r: write_mp4(r / VIDEO, [picture(1, i) for i in range(11)], 20), r"11 frames.*12 rows"),
+    "other size": (lambda r: write_mp4(r / VIDEO, [np.zeros((32, 32, 3), np.uint8)] * 12, 20), r"32×32"),
+    "missing table": (lambda r: (r / TABLE).unlink(), r"episode_000001.parquet is missing"),
+    "truncated table": (lambda r: _truncate(r / TABLE), r"cannot be read as parquet"),
+    "length": (lambda r: _lines(r / "meta/episodes.jsonl", 1, length=13), r"12 rows.*says 13"),
+    "feature missing": (lambda r: edit_table(r / TABLE, action=None), r"'action'.*not in the table"),
+    "ragged": (_ragged, r"'action', frame 11: is ragged"),
+    "null": (lambda r: edit_table(r / TABLE, **{"next.reward": pa.array([None] + [1.0] * 11)}), r"frame 0.*null"),
+    "NaN": (_nan, r"'action', frame 1: holds NaN"),
+    "shape lies": (
+        lambda r: edit_table(r / TABLE, action=pa.array([[1.0] * 4] * 12, pa.list_(pa.float32(), 4))),
+        r"4 values a frame.*\(3,\)",
+    ),
+    "text for numbers": (lambda r: edit_table(r / TABLE, action=["x"] * 12), r"stored as string"),
+    "no such task": (lambda r: edit_table(r / TABLE, task_index=[7] * 12), r"task 7"),
+    "another episode": (lambda r: edit_table(r / TABLE, episode_index=[0] * 12), r"says it is episode 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_bad_episode_is_named_and_the_rest_goes_on(tmp_path: Path, damage: str) -> None:
+    write_v2(tmp_path)
+    spoil, message = DAMAGE[damage]
+    spoil(tmp_path)
+    import re
+
+    assert re.search(message, problem_of(tmp_path)), problem_of(tmp_path)
+
+
+def test_a_damaged_picture_in_the_table_is_named(tmp_path: Path) -> None:
+    write_v2(tmp_path, Folder(cameras={TOP: "image"}))
+    cells = pq.read_table(tmp_path / TABLE).column(TOP).to_pylist()
+    cells[4]["bytes"] = cells[4]["bytes"][:60]
+    edit_table(tmp_path / TABLE, **{TOP: pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))})
+    episode = read(tmp_path)[1][1]
+    with pytest.raises(SourceError, match="frame 4"):
+        list(episode.clips[TOP].frames())
+    cells[4]["bytes"] = None
+    edit_table(tmp_path / TABLE, **{TOP: pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))})
+    with pytest.raises(SourceError, match="row 4: holds no picture"):
+        list(read(tmp_path)[1][1].clips[TOP].frames())
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "data/../../secret/episode_{episode_index:06d}.parquet",
+        "/etc/{episode_index:06d}",
+        "data/{episode_index.__class__.__init__.__globals__}",
+        "data/{episode_index!r}",
+        "data/{0}",
+        "data/{unknown:03d}.parquet",
+        "data/{episode_index:999999999d}",
+    ],
+)
+def test_path_templates_stay_inside_and_run_nothing(tmp_path: Path, template: str) -> None:
+    write_v2(tmp_path)
+    edit_json(tmp_path / "meta/info.json", data_path=template)
+    with pytest.raises(UnsafeSource):
+        LeRobotV2().plan(tmp_path)
+
+
+def test_camera_keys_stay_inside(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    features = info["features"] | {"../../../etc": info["features"][TOP]}
+    edit_json(tmp_path / "meta/info.json", features=features)
+    with pytest.raises(UnsafeSource):
+        LeRobotV2().plan(tmp_path)
+
+
+def test_links_may_lead_into_the_hub_cache_and_nowhere_else(tmp_path: Path) -> None:
+    repository = tmp_path / "datasets--me--set"
+    root = repository / "snapshots/0123"
+    write_v2(root)
+    (repository / "blobs").mkdir()
+    (root / TABLE).rename(repository / "blobs/abc")
+    (root / TABLE).symlink_to("../../../../blobs/abc")
+    assert len(read(root)[1]) == 3
+    (tmp_path / "secret").write_bytes((repository / "blobs/abc").read_bytes())
+    (root / TABLE).unlink()
+    (root / TABLE).symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeSource):
+        LeRobotV2().plan(root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fps": 0}, "fps"),
+        ({"fps": "20"}, "fps"),
+        ({"features": {}}, "no features"),
+        ({"features": {"action": {"dtype": "float32", "shape": [-3]}}}, "shape"),
+        ({"features": {"action": {"dtype": "float32", "shape": [1 << 40]}}}, "shape"),
+        ({"features": {"action": 3}}, "object"),
+        ({"chunks_size": 0}, "chunks_size"),
+        ({"data_path": 7}, "data_path"),
+    ],
+)
+def test_an_info_json_that_makes_no_sense_is_one_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_v2(tmp_path)
+    edit_json(tmp_path / "meta/info.json", **changes)
+    with pytest.raises(SourceError, match=message):
+        LeRobotV2().plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("tasks.jsonl", '{"task_index": "0", "task": "x"}\n', "task_index"),
+        ("tasks.jsonl", '{"task_index": 0, "task": "x"}\n{"task_index": 0, "task": "y"}\n', "two tasks"),
+        ("episodes.jsonl", "", "no episodes"),
+        ("episodes.jsonl", "{\n", "not valid JSON"),
+        ("episodes.jsonl", '{"episode_index": 0, "length": 9}\n' * 2, "twice"),
+        ("episodes.jsonl", '{"episode_index": -1, "length": 9}\n', "whole numbers"),
+    ],
+)
+def test_tables_of_contents_that_make_no_sense_are_one_error(
+    tmp_path: Path, file: str, text: str, message: str
+) -> None:
+    write_v2(tmp_path)
+    (tmp_path / "meta" / file).write_text(text)
+    with pytest.raises(SourceError, match=message):
+        LeRobotV2().plan(tmp_path)
+
+
+def test_wrong_totals_and_strangers_in_the_table_are_noted(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    edit_json(tmp_path / "meta/info.json", total_episodes=40)
+    edit_table(tmp_path / "data/chunk-000/episode_000000.parquet", mystery=[1] * 9)
+    plan, _ = read(tmp_path)
+    assert any("total_episodes = 40, there are 3" in note for note in plan.notes)
+    assert any("mystery" in name for name in plan.unused)
+
+
+def test_only_v2_is_recognised(tmp_path: Path) -> None:
+    write_v2(tmp_path / "two")
+    assert LeRobotV2().sniff(tmp_path / "two")
+    for version in ("v1.6", "v3.0", None):
+        edit_json(tmp_path / "two/meta/info.json", codebase_version=version)
+        assert not LeRobotV2().sniff(tmp_path / "two")
+    (tmp_path / "two/meta/info.json").write_text("[")
+    assert not LeRobotV2().sniff(tmp_path / "two") and not LeRobotV2().sniff(tmp_path / "absent")
+
+
+# -- the real ones ------------------------------------------------------------------------------------------------
+
+
+def truth_of(name: str) -> dict[str, Any]:
+    return json.loads(shared_data("truth.json").read_text())[name]
+
+
+def check_against_truth(root: Path, truth: dict[str, Any]) -> None:
+    """Frames, sums, first and last rows and mean colours of an independent reading."""
+    plan, episodes = read(root)
+    assert (plan.fps, plan.frames, len(episodes)) == (truth["fps"], truth["total_frames"], truth["total_episodes"])
+    for episode, (_, want) in zip(episodes, sorted(truth["episodes"].items(), key=lambda e: int(e[0])), strict=True):
+        assert len(episode) == want["frames"]
+        for key, values in (("action", want["action"]), ("observation.state", want["state"])):
+            column = episode.frames[key]
+            assert column.shape == tuple(values["shape"])
+            np.testing.assert_allclose(column.sum(0, dtype=np.float64), values["sum_per_dim"], atol=2e-3)
+            np.testing.assert_allclose(column[[0, -1]], [values["first"], values["last"]], atol=1e-5)
+        for key, camera in want["cameras"].items():
+            if "frame_0" not in camera or key not in episode.clips:
+                continue
+            clip = episode.clips[key]
+            assert clip.length == camera["frames"]
+            for index, named in ((0, "frame_0"), (clip.length - 1, "frame_last")):
+                frame = clip.frame(index)
+                assert frame.shape == tuple(camera["shape"])
+                np.testing.assert_allclose(frame.mean((0, 1)), camera[named]["mean_per_channel"], atol=1.0)
+                half = frame[: frame.shape[0] // 2].mean()
+                np.testing.assert_allclose(half, camera[named]["top_half"], atol=1.0)
+
+
+@pytest.mark.parametrize("name", ["lerobot_v20", "lerobot_v21"])
+def test_real_folders_are_what_an_independent_reading_found(name: str) -> None:
+    check_against_truth(shared_data(name), truth_of(name))
+
+
+def test_real_groot_demo() -> None:
+    root = shared_data("groot_lerobot/robot_sim.PickNPlace")
+    check_against_truth(root, truth_of("groot_lerobot"))
+    plan, episodes = read(root)
+    assert plan.features["action"].names is not None
+    assert plan.features["action"].names[7] == "left_hand.0" and plan.features["action"].names[-1] == "waist.2"
+    assert {e.meta.tasks for e in episodes} == {
+        (f"pick the {thing} from the counter and place it in the plate",)
+        for thing in ("squash", "ketchup", "candle", "bar", "spray")
+    }
+    assert all(e.labels["human.validity"].table.column("valid").to_pylist() == [True] for e in episodes)
+    by_hand = pq.read_table(root / "data/chunk-000/episode_000002.parquet", columns=["timestamp"])
+    assert np.array_equal(episodes[2].frames[CAPTURE_TIME], by_hand.column(0).to_numpy())
+
+
+def test_real_pictures_in_the_table_have_the_known_sum() -> None:
+    episode = read(shared_data("lerobot_v20"))[1][1]
+    assert sum(int(frame.sum()) for frame in episode.clips["observation.images.angle"].frames()) == 97550970
+
+
+def test_a_real_robot() -> None:
+    root = shared_data("lerobot_v21_g1")
+    plan, episodes = read(root)
+    assert plan.features["action"].names is not None and plan.features["action"].names[0] == "kLeftShoulderPitch"
+    for number, episode in enumerate(episodes):
+        table = pq.read_table(root / f"data/chunk-000/episode_{number:06d}.parquet")
+        by_hand = np.stack(table.column("observation.state").to_pylist()).astype(np.float32)
+        assert np.array_equal(episode.frames["observation.state"], by_hand)
+        with av.open(str(root / f"videos/chunk-000/observation.images.cam_high/episode_{number:06d}.mp4")) as video:
+            first = next(video.decode(video=0)).to_ndarray(format="rgb24")
+        assert np.array_equal(episode.clips["observation.images.cam_high"].frame(0), first)
+
+
+def test_the_same_rollouts_come_out_of_both_versions() -> None:
+    for old, new in zip(read(shared_data("lerobot_v20"))[1], read(shared_data("lerobot_v21"))[1], strict=True):
+        assert old.meta.tasks == new.meta.tasks
+        for key in ("observation.state", "action", "next.reward"):
+            assert np.array_equal(old.frames[key], new.frames[key])
+        lossless, coded = old.clips["observation.images.angle"], new.clips["observation.images.angle"]
+        pairs = zip(lossless.frames(), coded.frames(), strict=True)
+        assert max(float(((a.astype(float) - b) ** 2).mean()) for a, b in pairs) < 40
+
+
+def test_a_plan_and_a_reference_are_all_that_a_worker_needs(tmp_path: Path) -> None:
+    import pickle
+
+    write_v2(tmp_path)
+    converter = LeRobotV2()
+    plan = converter.plan(tmp_path)
+    alone = pickle.loads(pickle.dumps(replace(plan, episodes=plan.episodes[1:2])))
+    again = converter.read(alone, alone.episodes[0])
+    assert again.hashes() == converter.read(plan, plan.episodes[1]).hashes()
