@@ -15,13 +15,16 @@ RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("DATAENGINE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
-def record(name: str, figures: Mapping[str, Any], *, met: bool | None) -> None:
-    """Write the result of `python -m bench.<name>`. met: was the stated target reached (None: no target)."""
+def record(name: str, figures: Mapping[str, Any], *, met: bool | None, module: str | None = None) -> None:
+    """Write the result of `python -m bench.<module>` (by default, of that name) as `<name>.json`.
+
+    met: was the stated target reached (None: no target).
+    """
     result = {
         "name": name,
         "met": met,
         "figures": figures,
-        "command": "python -m " + " ".join(["bench." + name, *sys.argv[1:]]),
+        "command": "python -m " + " ".join(["bench." + (module or name), *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine(),
     }

@@ -6,7 +6,6 @@ random needs saving, and a resumed run continues exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from dataengine.episode import Episode, Feature
 from dataengine.errors import ConfigError
 from pipelines.policy.config import PolicyConfig
-from pipelines.policy.pictures import cached_pictures
+from pipelines.policy.pictures import Counter, cached_pictures, no_counter
 from pipelines.tokenizers.chunks import held_out
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def shift(pictures: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     return pictures[np.arange(n)[:, None, None, None], np.arange(cameras)[None, :, None, None], rows, columns]
 
 
-def gather(store: Store, config: PolicyConfig, cache: Path, advance: Callable[[int], None] = lambda _: None) -> Frames:
+def gather(store: Store, config: PolicyConfig, cache: Path, counter: Counter = no_counter) -> Frames:
     """Read a store for training; videos are decoded only where `cache` does not hold them yet.
 
     Raises `ConfigError` that lists every reason why this dataset cannot train the policy.
@@ -129,7 +128,7 @@ def gather(store: Store, config: PolicyConfig, cache: Path, advance: Callable[[i
         stop=np.cumsum(lengths),
         train=train,
         pictures={
-            camera: cached_pictures([(e.id, e.clips[camera]) for e in kept], config.image_size, cache, advance)
+            camera: cached_pictures([(e.id, e.clips[camera]) for e in kept], config.image_size, cache, counter)
             for camera in cameras
         },
         notes=tuple(notes),

@@ -14,6 +14,12 @@ import numpy as np
 from dataengine.episode import Clip
 from dataengine.errors import ConfigError, EpisodeError
 
+Counter = Callable[[str, int], Callable[[int], None]]  # (what, how many) gives the function that is told of each
+
+
+def no_counter(what: str, total: int) -> Callable[[int], None]:
+    return lambda by: None
+
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:
     """`(H, W, 3)` uint8 to `(size, size, 3)` by area averaging, as when training; the aspect ratio is not kept."""
@@ -26,12 +32,12 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def cached_pictures(
-    clips: Sequence[tuple[str, Clip]], size: int, cache: Path, advance: Callable[[int], None]
+    clips: Sequence[tuple[str, Clip]], size: int, cache: Path, counter: Counter = no_counter
 ) -> np.ndarray:
     """All frames of one camera over `(episode id, clip)`, in order, as a read-only map `(N, size, size, 3)` uint8.
 
     The file is named by what it holds, so a changed video or another selection never meets a stale cache, and two
-    processes that fill it at once do no harm. `advance` is told of every frame that had to be decoded.
+    processes that fill it at once do no harm. `counter` makes the progress of what has to be decoded.
     Raises `ConfigError` when the disk cannot hold it, `EpisodeError` when a video ends early.
     """
     key = hashlib.sha256(f"area {size}".encode())
@@ -46,7 +52,7 @@ def cached_pictures(
             raise ConfigError(f"{cache}: needs {need / 1e9:.1f} GB for pictures, has {free / 1e9:.1f} GB")
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            _fill(partial, clips, frames, size, advance)
+            _fill(partial, clips, frames, size, counter("reading pictures", frames))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

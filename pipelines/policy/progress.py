@@ -26,11 +26,11 @@ class Progress:
             disable=not sys.stderr.isatty(),
         )
 
-    def counter(self, what: str, total: int | None, done: int = 0) -> Callable[[int], None]:
-        task = self._bars.add_task(what, total=total, completed=done, visible=total is not None)
+    def counter(self, what: str, total: int, done: int = 0) -> Callable[[int], None]:
+        task = self._bars.add_task(what, total=total, completed=done)
 
         def advance(by: int) -> None:
-            self._bars.update(task, advance=by, visible=True)
+            self._bars.update(task, advance=by)
 
         return advance
 

@@ -76,7 +76,7 @@ def train(
     config, out = config or PolicyConfig(), Path(out)
     with Progress() as progress, threads(config.threads):
         opened = Store.open(Path(store))
-        frames = gather(opened, config, cache or out / "pictures", progress.counter("reading pictures", None))
+        frames = gather(opened, config, cache or out / "pictures", progress.counter)
         spec, notes = specify(frames, config)
         notes = [*frames.notes, *notes]
         for note in notes:
