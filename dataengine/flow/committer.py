@@ -1,0 +1,216 @@
+"""The one hand that writes to the store: takes finished work in source order and commits what is new.
+
+Before a shard is committed its intent is written down, so that after any crash it is known which work each
+episode of the store came from. Work that would make a committed episode differently is refused, not mixed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from dataengine.episode import Feature
+from dataengine.errors import ConfigError, EpisodeError, StoreError
+from dataengine.flow.events import EventLog
+from dataengine.flow.fingerprint import feature_from
+from dataengine.flow.folder import FlowFolder, append_line, read_json, read_lines, write_json
+from dataengine.flow.labels import label_file, read_label
+from dataengine.flow.shards import open_shard
+from dataengine.flow.spec import FlowSpec
+from dataengine.flow.task import Outcome, Output, Task
+
+# Labels of this many episodes go into one file of the store.
+_LABELS_AT_ONCE = 500
+# What a store consists of; nothing else in its folder is ever removed.
+_STORE_FOLDERS = ("meta", "data", "videos", "labels")
+
+
+class Committer:
+    """Commits outcomes; a context manager that holds the store's lock from the first commit to the end."""
+
+    def __init__(
+        self, folder: FlowFolder, spec: FlowSpec, events: EventLog, *, embodiment: str | None, licence: str | None
+    ) -> None:
+        self.folder, self.spec, self.events = folder, spec, events
+        self._embodiment, self._licence = embodiment, licence
+        self._stack = ExitStack()
+        self._store: Any = None
+        self._writer: Any = None
+        self._present: set[str] = set()
+        self._known: dict[str, dict[str, Any]] = {}
+        self._labelled: dict[str, dict[str, str]] = {}
+        self._pending: dict[str, dict[str, str]] = {}
+        self._waiting: dict[str, None] = {}
+        self._came: set[str] = set()
+
+    def __enter__(self) -> Committer:
+        if (self.folder.out / "meta" / "info.json").exists():
+            self._open()
+        for line in read_lines(self.folder.root / "committed.jsonl"):
+            if "labels" in line:
+                for episode, labels in line["labels"].items():
+                    self._labelled.setdefault(episode, {}).update(labels)
+            elif line.get("id") in self._present:
+                self._known[line["id"]] = line
+                write_mark(self.folder, line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or not issubclass(kind, StoreError):
+            with contextlib.suppress(StoreError, EpisodeError) if kind else contextlib.nullcontext():
+                self.flush_labels()
+        self._stack.close()
+
+    def recall_is_whole(self, outcome: Outcome) -> bool:
+        """Whether labels that an earlier run promised are written, or still waiting to be."""
+        return all(
+            self._labelled.get(output.id, {}).get(name) == content or label_file(self.folder, content).exists()
+            for output in outcome.outputs
+            for name, content in output.labels.items()
+        )
+
+    def commit(self, task: Task, outcome: Outcome) -> tuple[list[Output], list[Output]]:
+        """Commit an outcome; gives what is in the store now, and what came a second time.
+
+        Raises `EpisodeError` for an episode the store cannot take, `ConfigError` where the store holds the
+        episode as another flow made it.
+        """
+        taken, twice = [], []
+        for output in outcome.outputs:
+            if output.id in self._came:
+                twice.append(output)
+                continue
+            if output.id in self._present:
+                self._check_same(task, output)
+            else:
+                self._commit(task, output)
+            self._came.add(output.id)
+            taken.append(output)
+            self._take_labels(output)
+        return taken, twice
+
+    def flush_labels(self) -> None:
+        """Write what waits, one file a label, and note that it is there."""
+        if not self._waiting:
+            return
+        self._store.reload()
+        for name, wanted in self._pending.items():
+            labels = {}
+            for episode, content in wanted.items():
+                labels[episode] = read_label(label_file(self.folder, content))
+            self._store.write_labels(name, labels)
+        noted: dict[str, dict[str, str]] = {}
+        for name, wanted in self._pending.items():
+            for episode, content in wanted.items():
+                noted.setdefault(episode, {})[name] = content
+                self._labelled.setdefault(episode, {})[name] = content
+        append_line(self.folder.root / "committed.jsonl", {"labels": noted}, durable=True)
+        for wanted in self._pending.values():
+            for content in wanted.values():
+                label_file(self.folder, content).unlink(missing_ok=True)
+        self._pending.clear()
+        self._waiting.clear()
+
+    def _commit(self, task: Task, output: Output) -> None:
+        features = {key: feature_from(data) for key, data in self._described(output).items()}
+        if self._store is None:
+            self._create(output.fps, features)
+        self._check_fits(output, features)
+        if self._writer is None:
+            self._writer = self._stack.enter_context(self._store.writer())
+        line = {"id": output.id, "base": output.base, "source": task.source, "episode": task.episode}
+        append_line(self.folder.root / "committed.jsonl", line, durable=True)
+        self._writer.commit(open_shard(self.folder.staging(output.base)))
+        write_mark(self.folder, line)
+        self._present.add(output.id)
+        self._known[output.id] = line
+        shutil.rmtree(self.folder.staging(output.base), ignore_errors=True)
+
+    def _described(self, output: Output) -> dict[str, Any]:
+        found = read_json(self.folder.features(output.features))
+        if found is None:
+            raise StoreError(f"{self.folder.features(output.features)} is gone; run the flow again")
+        return found
+
+    def _take_labels(self, output: Output) -> None:
+        for name, content in output.labels.items():
+            if self._labelled.get(output.id, {}).get(name) != content:
+                self._pending.setdefault(name, {})[output.id] = content
+                self._waiting[output.id] = None
+        if len(self._waiting) >= _LABELS_AT_ONCE:
+            self.flush_labels()
+
+    def _check_same(self, task: Task, output: Output) -> None:
+        known = self._known.get(output.id)
+        if known is None:
+            raise ConfigError(
+                f"{self.folder.out} holds episode {output.id} ({task.episode}), but no flow wrote it there; "
+                "choose another `out`"
+            )
+        if known["base"] != output.base:
+            raise ConfigError(
+                f"{self.folder.out} holds {task.episode} as an earlier flow made it, and this flow makes it "
+                "differently; "
+                "choose another `out`, or build the store anew with --overwrite (results of unchanged stages are kept)"
+            )
+
+    def _check_fits(self, output: Output, features: Mapping[str, Feature]) -> None:
+        from dataengine.store.schema import differences
+
+        if output.fps != self._store.fps:
+            raise EpisodeError(output.id, f"it has {output.fps:g} frames a second, the store {self._store.fps:g}")
+        if found := differences(self._store.features, features):
+            raise EpisodeError(output.id, "its features differ from the first episode's: " + "; ".join(found))
+
+    def _create(self, fps: float, features: Mapping[str, Feature]) -> None:
+        from dataengine.store import Store
+        from dataengine.video import Codec
+
+        self._store = Store.create(
+            self.folder.out,
+            fps=fps,
+            features=features,
+            embodiment=self._embodiment,
+            licence=self._licence,
+            codec=Codec(**self.spec.codec),
+        )
+        self.events.write("store_created", fps=fps, features=list(features))
+
+    def _open(self) -> None:
+        from dataengine.store import Store
+
+        self._store = Store.open(self.folder.out)
+        self._present = set(self._store.ids)
+
+
+def write_mark(folder: FlowFolder, line: Mapping[str, Any]) -> None:
+    """Tell workers that this episode needs no sealing any more."""
+    if not folder.is_committed(line["id"], line["base"]):
+        write_json(folder.mark(line["id"]), dict(line))
+
+
+def clear_store(folder: FlowFolder) -> None:
+    """Remove what a flow committed, so that it can be built anew; kept results of stages stay.
+
+    Raises `ConfigError` where anything in the store did not come from a flow: that would be lost for good.
+    """
+    from dataengine.store import Store
+
+    if (folder.out / "meta" / "info.json").exists():
+        known = {line.get("id") for line in read_lines(folder.root / "committed.jsonl")}
+        foreign = [episode for episode in Store.open(folder.out).ids if episode not in known]
+        if foreign:
+            raise ConfigError(
+                f"{folder.out} holds {len(foreign)} episodes that no flow wrote (such as {foreign[0]}); "
+                "it is not overwritten, choose another `out`"
+            )
+    for name in _STORE_FOLDERS:
+        shutil.rmtree(folder.out / name, ignore_errors=True)
+    shutil.rmtree(folder.root / "committed", ignore_errors=True)
+    (folder.root / "committed.jsonl").unlink(missing_ok=True)

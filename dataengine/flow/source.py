@@ -1,0 +1,184 @@
+"""From source entries to planned episodes: which converter reads them, which episodes, in what order."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dataengine import plugins
+from dataengine.errors import ConfigError, MissingDependency, SourceError
+from dataengine.flow.fingerprint import digest, stat_digest
+from dataengine.flow.spec import SourceSpec
+from dataengine.source import EpisodeRef, Plan
+
+# Licences whose works may stand in one dataset as long as each is named; anything else is for a person to decide.
+COMPATIBLE = frozenset(
+    {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "Unlicense"}
+)
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """One source with its plan. refs: the chosen episodes, in source order."""
+
+    converter: str
+    version: str
+    plan: Plan
+    refs: tuple[EpisodeRef, ...]
+
+    def key(self, ref: EpisodeRef) -> str:
+        """What an episode as read depends on: its file's content, the converter and the mapping, not where it lies.
+
+        A converter that knows the file of each episode (`extra["sha256"]`) keeps the others' keys when a folder grows.
+        """
+        content = ref.extra.get("sha256") or self.plan.sha256 or stat_digest(Path(self.plan.path))
+        place = ref.extra.get("place", ref.name)
+        return digest([self.plan.format, self.version, content, place, self.plan.fps, self.plan.mapping])
+
+    def for_worker(self, ref: EpisodeRef) -> Plan:
+        """The plan with this one episode: what travels to a worker stays small."""
+        return replace(self.plan, episodes=(ref,))
+
+
+def open_sources(specs: Sequence[SourceSpec], limit: int | None = None, *, hashed: bool = True) -> list[PlannedSource]:
+    """Plan every source; patterns such as `data/*.hdf5` are expanded. limit: episodes over all sources.
+
+    hashed: False plans without reading files to their end, good for showing only.
+
+    Raises `SourceError` when a path is no episode source, `ConfigError` when a choice does not exist in it.
+    """
+    planned = []
+    for spec in specs:
+        for path in _paths(spec.path):
+            planned.append(_plan(replace(spec, path=str(path)), hashed))
+    if limit is not None:
+        left, kept = limit, []
+        for source in planned:
+            if left > 0:
+                kept.append(replace(source, refs=source.refs[:left]))
+                left -= len(kept[-1].refs)
+        planned = kept
+    return planned
+
+
+def find_converter(path: Path, name: str | None = None) -> Any:
+    """The one converter that recognises `path` by its content, or the one of that name."""
+    if not path.exists():
+        raise SourceError(path, "there is nothing here", hint="check the path")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(path, "the file is empty (0 bytes)")
+    if name is not None:
+        return plugins.make("converters", name)
+    known = plugins.parts("converters")
+    found, missing, refused = {}, [], None
+    for each in known:
+        try:
+            converter = plugins.make("converters", each)
+        except (ImportError, MissingDependency) as error:
+            missing.append(f"{each} ({error})")
+            continue
+        if converter.sniff(path):
+            found[each] = converter
+        elif refused is None and hasattr(converter, "refusal"):
+            refused = converter.refusal(path)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise SourceError(path, f"looks like {' and '.join(found)}", hint="say which with `format`")
+    if refused is not None:
+        raise refused
+    hint = f"supported: {', '.join(known) or 'nothing is installed'}"
+    if missing:
+        hint += f"; not usable here: {'; '.join(missing)}"
+    raise SourceError(path, "is no supported source of episodes", hint=hint)
+
+
+def licence_of(sources: Sequence[PlannedSource]) -> str | None:
+    """The licence of what all sources give together; `ConfigError` where that is not ours to decide.
+
+    None where any source names none: a licence is never invented.
+    """
+    named = sorted({s.plan.licence for s in sources if s.plan.licence})
+    if len(named) > 1 and (other := [licence for licence in named if licence not in COMPATIBLE]):
+        raise ConfigError(
+            f"the sources have different licences ({', '.join(named)}), and {', '.join(other)} cannot be merged with "
+            "the others by rule; if you may decide it, set `licence` in each source's mapping"
+        )
+    if not named or any(s.plan.licence is None for s in sources):
+        return None
+    return " AND ".join(named)
+
+
+def embodiment_of(sources: Sequence[PlannedSource]) -> str | None:
+    """The one robot of all sources, or None when they differ or do not say."""
+    found = {s.plan.embodiment for s in sources}
+    return found.pop() if len(found) == 1 else None
+
+
+def _paths(pattern: str) -> Iterator[Path]:
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        yield Path(pattern)
+        return
+    found = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute
+    if not found:
+        raise SourceError(pattern, "no file matches this pattern", hint="check the path")
+    yield from map(Path, found)
+
+
+def _plan(spec: SourceSpec, hashed: bool) -> PlannedSource:
+    path = Path(spec.path)
+    converter = find_converter(path, spec.format)
+    cheap = {} if hashed or "hashed" not in inspect.signature(converter.plan).parameters else {"hashed": False}
+    plan: Plan = converter.plan(path, _mapping(spec.mapping), **cheap)
+    refs = _choose(plan, spec)
+    if not refs:
+        raise SourceError(path, "holds no episodes", hint="nothing to do; leave it out")
+    return PlannedSource(converter.name, str(getattr(converter, "version", "1")), plan, refs)
+
+
+def _mapping(mapping: Mapping[str, Any] | str | None) -> Mapping[str, Any] | None:
+    if mapping is None or isinstance(mapping, Mapping):
+        return mapping
+    from dataengine.guard import read_yaml
+
+    if not Path(mapping).is_file():
+        raise ConfigError(f"there is no mapping file {mapping}")
+    read = read_yaml(Path(mapping))
+    if not isinstance(read, Mapping):
+        raise ConfigError(f"{mapping}: a mapping file holds keys such as fps, task and features")
+    return read
+
+
+def _choose(plan: Plan, spec: SourceSpec) -> tuple[EpisodeRef, ...]:
+    refs = plan.episodes
+    if spec.episodes is not None:
+        by_name = {ref.name: place for place, ref in enumerate(refs)}
+        places: dict[int, None] = {}
+        for choice in spec.episodes:
+            for place in _places(choice, by_name, len(refs), spec.path):
+                places[place] = None
+        refs = tuple(refs[place] for place in sorted(places))
+    return refs[: spec.limit]
+
+
+def _places(choice: str | int, by_name: Mapping[str, int], count: int, where: str) -> Sequence[int]:
+    if isinstance(choice, str):
+        if choice in by_name:
+            return [by_name[choice]]
+        first, colon, last = choice.partition(":")
+        if colon and all(not part or part.isdigit() for part in (first, last)):
+            return range(int(first or 0), min(int(last or count), count))
+        near = difflib.get_close_matches(choice, by_name, n=1)
+        raise ConfigError(
+            f"{where}: there is no episode {choice!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+            + f" It holds {count}, the first is {next(iter(by_name), None)!r}"
+        )
+    if not 0 <= choice < count:
+        raise ConfigError(f"{where}: there is no episode at position {choice}; it holds {count}")
+    return [choice]
