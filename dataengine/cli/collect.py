@@ -16,11 +16,14 @@ def collect(
     set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE for the collector, e.g. episodes=50.")] = [],  # noqa: B006
 ) -> None:
     """Record episodes; run it again to go on where it stopped."""
+    from dataengine.doctor import require
     from dataengine.plugins import make
     from dataengine.progress import track
-    from dataengine.store import append_all
+    from dataengine.store.gather import append_all
 
+    if source == "expert":
+        require("sim")
     collector = make("collectors", source, typed(set_))
-    episodes = track(collector.collect(), total=len(collector), what="recording", unit="episodes")
+    episodes = track(collector.collect(), total=getattr(collector, "episodes", None), what="recording", unit="episodes")
     count = append_all(episodes, store)
     console.print(f"{count} new episodes in {store}", markup=False)

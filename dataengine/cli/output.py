@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from dataengine.flow import FlowResult
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Lines are never broken here: a pipe, a narrow terminal and a test read the same text.
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
@@ -54,3 +58,27 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return list(value) if isinstance(value, tuple | set | frozenset) else str(value)
+
+
+def finish(result: FlowResult, as_json: bool) -> None:
+    """Print what a flow did and leave with its exit code."""
+    if as_json:
+        show_json(result.to_json())
+    else:
+        console.print(
+            f"{result.state}: {result.kept} episodes, {result.frames} frames in {result.out} ({result.seconds:.0f} s"
+            + (f", {result.reused} found done" if result.reused else "")
+            + ")",
+            markup=False,
+        )
+        for count, what in ((result.dropped, "dropped by a stage"), (result.quarantined, "in quarantine")):
+            if count:
+                console.print(f"  {count} {what}; the report says why", markup=False)
+        for job in result.jobs:
+            console.print(f"  {job.label}: {job.state}{f' – {job.error}' if job.error else ''}", markup=False)
+        if result.error:
+            errors.print(f"error: {result.error}", markup=False)
+        if result.report:
+            console.print(f"report: {result.report}", markup=False)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

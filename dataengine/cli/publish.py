@@ -37,4 +37,6 @@ def publish(
     for finding in report["findings"]:
         console.print(f"  {finding['level']}: {finding['where']}: {finding['what']}", markup=False)
     if not dry_run:
-        console.print(f"{report['url']}  commit {report['commit'][:12]}  tags {', '.join(report['tags'])}", markup=False)
+        console.print(
+            f"{report['url']}  commit {report['commit'][:12]}  tags {', '.join(report['tags'])}", markup=False
+        )

@@ -36,7 +36,9 @@ def verify(
         raise typer.Exit(1)
 
 
-def snapshot(store: StorePath, target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
+def snapshot(
+    store: StorePath, target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]
+) -> None:
     """Give others a whole state of a store that may go on growing (hard links where possible)."""
     from dataengine.store import Store
 

@@ -15,11 +15,10 @@ def train(
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint, curves and report.")],
     policy: Annotated[str, typer.Option(help="reference, or lerobot:act, lerobot:smolvla, …")] = "reference",
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
     set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE of the policy's config.")] = [],  # noqa: B006
     json: JsonFlag = False,
 ) -> None:
-    """Train a policy on a store: split by episode, failed episodes left out, normalisation saved with it."""
+    """Train a policy on a store, split by episode, failed episodes left out. A killed run goes on where it was."""
     from dataengine.doctor import require
     from dataengine.plugins import make
 
@@ -28,6 +27,6 @@ def train(
     if policy.startswith("lerobot:"):
         job = make("jobs", "train_lerobot", params | {"policy": policy.removeprefix("lerobot:")})
     else:
-        job = make("jobs", "train", params | {"resume": resume})
+        job = make("jobs", "train", params)
     report = job.run(store, out)
     show_json(report) if json else console.print(report.get("summary", ""), markup=False)
