@@ -39,8 +39,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None) -> None:
     """Replace `path` by a Parquet file with page checksums; `row_groups` gives the rows of each group."""
 
+    # Dictionaries of numbers cost time and make the files larger; repeated text is what they are for.
+    text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    options = {"compression": "zstd", "use_dictionary": text or False, "write_page_checksum": True}
+
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        with pq.ParquetWriter(temporary, table.schema, **options) as writer:
             start = 0
             for rows in row_groups if row_groups is not None else [table.num_rows]:
                 writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))

@@ -174,12 +174,8 @@ def _array(rows: list[list[dict[str, Any]]], kind: pa.DataType) -> pa.Array:
     structs = array.values
     fields = [structs.field(f.name) for f in plain.value_type]
     calls = fields[-1]
-    fields[-1] = (
-        pa.ListArray.from_arrays(
-            calls.offsets, pa.ExtensionArray.from_storage(pa.json_(pa.string()), calls.values), mask=calls.is_null()
-        )
-        if len(calls)
-        else pa.array([], kind.value_type.field("tool_calls").type)
-    )
+    storage = pa.ExtensionArray.from_storage(pa.json_(pa.string()), calls.values)
+    offsets = calls.offsets if len(calls) else pa.array([0], pa.int32())
+    fields[-1] = pa.ListArray.from_arrays(offsets, storage, mask=calls.is_null())
     struct = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
     return pa.ListArray.from_arrays(array.offsets, struct)

@@ -64,7 +64,9 @@ def as_stored(feature: Feature) -> Feature:
         info |= (DepthCoding.from_info({**feature.info, "is_depth_map": True}) or DepthCoding()).to_info()
         if "depth_unit" not in feature.info:
             info["depth_unit"] = "m"
-    return replace(feature, names=feature.names or CAMERA_NAMES, info=info)
+    # LeRobot's policies take the last axis for channels only if it is called so.
+    named = feature.names is not None and len(feature.names) == 3 and feature.names[2] in ("channel", "channels")
+    return replace(feature, names=feature.names if named else CAMERA_NAMES, info=info)
 
 
 def to_info(feature: Feature) -> dict[str, Any]:

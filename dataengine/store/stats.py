@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataengine.episode import Clip, Feature
+from dataengine.episode import Feature
 from dataengine.errors import StoreError
 from dataengine.store.schema import from_info, is_depth
+from dataengine.video import VideoClip
+from dataengine.video.index import index_of
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
@@ -32,7 +34,7 @@ _LARGEST = 1e150  # beyond, squares overflow: moments of such values are those o
 
 # Pictures larger than this are looked at on a coarser grid, as LeRobot does (`auto_downsample_height_width`).
 PICTURE_SIDE = 320
-SAMPLE = 16
+SAMPLE = 12
 
 SCHEMA = pa.schema(
     [
@@ -219,14 +221,16 @@ class PictureStats:
         return sketch
 
 
-def sample_clip(clip: Clip, feature: Feature) -> Sketch:
-    """Statistics of at most `SAMPLE` evenly spaced frames of a clip that is not decoded otherwise.
+def sample_clip(clip: VideoClip, feature: Feature) -> Sketch:
+    """Statistics of at most `SAMPLE` spread keyframes of a file that is copied and not decoded otherwise.
 
     The sketch's `frames`, LeRobot's count, says how many they were.
     """
     stats = PictureStats(feature)
-    for index in np.unique(np.linspace(0, clip.length - 1, min(SAMPLE, clip.length)).round().astype(int)):
-        stats.update(clip.frame(int(index)))
+    wanted = np.linspace(0, clip.length - 1, min(SAMPLE, clip.length)).round().astype(int)
+    keys = index_of(clip.path).keys - clip.start
+    for frame in np.unique([keys[max(np.searchsorted(keys, w, "right") - 1, 0)] for w in wanted]) if len(keys) else [0]:
+        stats.update(clip.frame(int(min(max(frame, 0), clip.length - 1))))
     return stats.sketch()
 
 
