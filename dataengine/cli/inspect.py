@@ -32,8 +32,8 @@ def inspect(
         return
     seconds = found["frames"] / found["fps"]
     console.print(
-        f"{path.name}: {found['episodes']} episodes, {found['frames']} frames at {found['fps']:g} Hz ({seconds:.0f} s), "
-        f"{found['embodiment'] or 'embodiment not stated'}",
+        f"{path.name}: {found['episodes']} episodes, {found['frames']} frames at {found['fps']:g} Hz ({seconds:.0f} s)"
+        f", {found['embodiment'] or 'embodiment not stated'}",
         markup=False,
     )
     rows = [(k, f["dtype"], "×".join(map(str, f["shape"])), _unit(f["unit"])) for k, f in found["features"].items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,7 +131,10 @@ class Publish:
 def plain_uploads(endpoint: str) -> Iterator[None]:
     """Without the Xet protocol when the Hub is on this machine: the stand-in speaks LFS, which every Hub does."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     known = constants.HF_HUB_DISABLE_XET
     constants.HF_HUB_DISABLE_XET = known or urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
     try:

@@ -54,10 +54,8 @@ def compare(
                 worst = max(worst, step)
                 if step > PIXEL_STEPS:
                     raise SystemExit(f"{key} of frame {index}: pixels differ by up to {step:.1f} of 255")
-            elif got.shape != np.shape(value) and got.reshape(-1).shape != np.reshape(value, -1).shape:
-                raise SystemExit(f"{key} of frame {index}: shape {got.shape}, ours {np.shape(value)}")
-            elif not np.array_equal(got.reshape(-1), np.reshape(value, -1)):
-                raise SystemExit(f"{key} of frame {index}: {got!r}, ours {value!r}")
+            elif not _same(got, np.asarray(value)):
+                raise SystemExit(f"{key} of frame {index} differs: {_brief(got)}, ours {_brief(value)}")
             compared += 1
         if theirs.get("task") != mine.get("task"):
             raise SystemExit(f"task of frame {index}: {theirs.get('task')!r}, ours {mine.get('task')!r}")
@@ -81,6 +79,15 @@ def _windows(store: Store) -> dict[str, list[float]]:
         elif key == "observation.state":
             windows[key] = [-2 * step, 0.0]
     return windows
+
+
+def _same(theirs: np.ndarray, mine: np.ndarray) -> bool:
+    """Equal values in order; LeRobot hands float64 columns out as float32 and keeps a scalar's axis in windows."""
+    return theirs.size == mine.size and np.array_equal(theirs.reshape(-1), mine.reshape(-1).astype(theirs.dtype))
+
+
+def _brief(value: object) -> str:
+    return " ".join(str(np.asarray(value).reshape(-1)[:6]).split())
 
 
 def _pixels(theirs: np.ndarray, mine: np.ndarray, shape: tuple[int, ...]) -> float:
