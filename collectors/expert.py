@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
+from typing import Literal
 
 from dataengine import plugins
 from dataengine.episode import ArrayClip, Episode, Meta, Step, episode_id
@@ -30,7 +31,8 @@ class ExpertCollector:
     run can be shared out among workers. world: name of the world. tasks: the instructions each scene is done under.
     image_size: side of the pictures [pixels]. cameras: which. noise: standard deviation [m] of what is added to the
     carried-out tool target, while the clean action is stored. recovery: share of episodes that begin where an empty
-    grasp has ended. failed: keep what failed, marked `success=False`, instead of trying again.
+    grasp has ended. phrasing: the usual instructions, or paraphrases by scene. failed: keep what failed, marked
+    `success=False`, instead of trying again.
     """
 
     episodes: int = 400
@@ -42,6 +44,7 @@ class ExpertCollector:
     cameras: tuple[str, ...] = ("front", "wrist")
     noise: float = 0.004
     recovery: float = 0.15
+    phrasing: Literal["usual", "varied"] = "usual"
     failed: bool = False
     licence: str = "apache-2.0"
 
@@ -58,8 +61,8 @@ class ExpertCollector:
 
     def collect(self) -> Iterator[Episode]:
         """The episodes, one after the other, scene by scene."""
-        params = {"tasks": self.tasks, "image_size": self.image_size, "cameras": self.cameras}
-        world = plugins.make("worlds", self.world, params)
+        fields = ("tasks", "image_size", "cameras", "phrasing")
+        world = plugins.make("worlds", self.world, {field: getattr(self, field) for field in fields})
         if not isinstance(world, ExpertWorld):
             raise ConfigError(f"the world {self.world!r} has no expert: nothing in it can demonstrate")
         made = missed = 0

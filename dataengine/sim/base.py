@@ -1,7 +1,7 @@
 """What a world owes: the few things that collecting, evaluating and replaying need, whatever simulates it.
 
-Worlds are entry points of the group `dataengine.worlds`; they are dataclasses whose fields `tasks`, `image_size`
-and `cameras` are understood by everything here.
+Worlds are entry points of the group `dataengine.worlds`; they are dataclasses whose fields `tasks`, `image_size`,
+`cameras` and `phrasing` ("usual" or "varied") are understood by everything here.
 """
 
 from __future__ import annotations

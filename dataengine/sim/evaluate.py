@@ -157,7 +157,9 @@ def evaluate(
         made = [parts[k % workers][k // workers] for k in range(episodes)]
     attempts = tuple(attempt for attempt, _ in made)
     shown = _choose(attempts, films)
-    theatre = plugins.make("worlds", world, {**recipe, "image_size": FILM_SIZE}) if shown else place
+    # Films show every camera of the world, whichever the policy looks through.
+    stage = {key: value for key, value in recipe.items() if key != "cameras"}
+    theatre = plugins.make("worlds", world, {**stage, "image_size": FILM_SIZE}) if shown else place
     return Evaluation(
         world=world,
         version=place.version,

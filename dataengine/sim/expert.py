@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataengine.errors import ConfigError
-from dataengine.sim.scene import CUBE_HALF, Scene
+from dataengine.sim.scene import COLOURS, CUBE_HALF, Scene
 from dataengine.sim.tasks import Task
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ALIGNED = 0.008  # [m] how well the gripper must stand over a cube before it clo
 FUNNEL = 0.018  # [m] how well before it goes down, where the fingers could still hit the cube's top
 CLEAR = 0.055  # [m] height of the tool above which the fingers pass over a lying cube
 TURNED = 0.15  # [rad] how well the jaw must be turned to the cube's faces
+BERTH = 0.05  # [m] how far two cubes pass each other when one is pushed
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,9 @@ def place(scene: Scene, colour: str, style: Style) -> tuple[np.ndarray, float]:
 
 
 def push(scene: Scene, colour: str, style: Style) -> tuple[np.ndarray, float]:
-    """With closed fingers behind the cube as seen from the pad, then through it towards the pad."""
-    tool, cube, pad = scene.tool, scene.cube(colour), scene.pad
-    way = pad[:2] - cube[:2]
+    """With closed fingers behind the cube as seen from the pad, then through it towards the pad, around the others."""
+    tool, cube = scene.tool, scene.cube(colour)
+    way = _around(scene, colour) - cube[:2]
     gap = float(np.linalg.norm(way))
     ahead = way / max(gap, 1e-9)
     side = np.array([-ahead[1], ahead[0]])
@@ -158,6 +159,20 @@ _RULES: dict[str, Callable[[Scene, str, Style], tuple[np.ndarray, float]]] = {
     "place": place,
     "push": push,
 }
+
+
+def _around(scene: Scene, colour: str) -> np.ndarray:
+    """Where to push a cube to now `(2,)`: the pad, or a place beside another cube that lies in the way."""
+    cube, pad = scene.cube(colour)[:2], scene.pad[:2]
+    way = pad - cube
+    gap = max(float(np.linalg.norm(way)), 1e-9)
+    ahead = way / gap
+    side = np.array([-ahead[1], ahead[0]])
+    for other in (scene.cube(name)[:2] for name in COLOURS if name != colour):
+        along, aside = float((other - cube) @ ahead), float((other - cube) @ side)
+        if -0.01 < along < gap and abs(aside) < BERTH:
+            return other - np.copysign(BERTH, aside) * 1.2 * side
+    return pad
 
 
 def _across(heading: float, near: float) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Tabletop:
 
     tasks: names out of `dataengine.sim.tasks.TASKS` that a reset without `options={"task": …}` draws from.
     image_size: side of the pictures [pixels]. cameras: which to render; none is fastest.
-    phrasing: 0 the usual instruction, k its k-th paraphrase.
+    phrasing: every task's usual instruction, or one of its paraphrases, by seed.
     An attempt ends (`terminated`) with `info["is_success"]` or `info["wrong_object"]`, or by its time (`truncated`).
     The reward is the task's progress, 0 to 1.
     """
@@ -39,7 +39,7 @@ class Tabletop:
     tasks: tuple[str, ...] = ("pick_red", "pick_blue")
     image_size: int = 96
     cameras: tuple[str, ...] = CAMERAS
-    phrasing: int = 0
+    phrasing: Literal["usual", "varied"] = "usual"
 
     version = "1"  # part of every episode's id: raised when the same seed no longer gives the same episode
     fps = float(FPS)
@@ -57,6 +57,7 @@ class Tabletop:
         self.scene = Scene()
         self.task: Task = task_named(self.tasks[0])
         self.steps = 0
+        self._phrase = 0
         self._rng = np.random.default_rng()
 
     @property
@@ -66,7 +67,8 @@ class Tabletop:
 
     @property
     def instruction(self) -> str:
-        return self.task.instruction(self.phrasing)
+        """What is to be done, in words."""
+        return self.task.instruction(self._phrase)
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -81,6 +83,8 @@ class Tabletop:
             self._rng = np.random.default_rng([seed, 2])
         chosen = (options or {}).get("task") or self.tasks[np.random.default_rng([seed, 1]).integers(len(self.tasks))]
         self.task = task_named(chosen)
+        phrases = len(self.task.templates) if self.phrasing == "varied" else 1
+        self._phrase = int(np.random.default_rng([seed, 3]).integers(phrases))
         self.scene.place(Layout.sample(seed))
         self.steps = 0
         return self.observe(), self._info()

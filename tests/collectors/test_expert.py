@@ -60,6 +60,12 @@ def test_other_seeds_and_other_parameters_give_other_ids(episodes):
     assert len(ids) == 6
 
 
+def test_paraphrases_change_the_words_and_nothing_else(episodes):
+    for plain, varied in zip(episodes, collect(episodes=6, seed=1, phrasing="varied"), strict=True):
+        assert plain.hashes() == varied.hashes()
+    assert len({e.meta.tasks for e in collect(episodes=16, cameras=(), phrasing="varied")}) > 4
+
+
 def test_pictures_and_states_belong_together(episodes):
     """A drawn-again simulator state gives the stored picture, and the stored state the measured one."""
     import mujoco

@@ -113,6 +113,14 @@ def test_failures_come_first_into_the_films():
     assert [film.success for film in found.films].count(False) == 2
 
 
+def test_a_policy_without_eyes_is_filmed_all_the_same():
+    assert evaluate(ExpertPolicy(), episodes=1, params={"cameras": []}, films=1).films[0].frames.shape[1:] == (
+        224,
+        112,
+        3,
+    )
+
+
 def test_no_film_is_an_error_not_an_empty_picture():
     with pytest.raises(ConfigError):
         filmstrip([])

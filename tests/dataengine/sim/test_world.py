@@ -68,6 +68,20 @@ def test_observations_are_what_the_features_say():
     assert info["instruction"] == world.instruction == "push the red cube onto the green pad"
 
 
+def test_paraphrases_vary_by_seed_and_are_the_same_again():
+    world = Tabletop(cameras=(), phrasing="varied")
+
+    def texts() -> list[str]:
+        found = []
+        for seed in range(20):
+            world.reset(seed=seed, options={"task": "pick_red"})
+            found.append(world.instruction)
+        return found
+
+    one = texts()
+    assert one == texts() and len(set(one)) == 4 and all("red" in text for text in one)
+
+
 def test_holding_the_measured_pose_holds_the_arm():
     world = Tabletop(cameras=())
     observation, _ = world.reset(seed=0)
