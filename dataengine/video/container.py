@@ -7,9 +7,11 @@ and URLs. So the first bytes decide here, before FFmpeg sees the file.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.error
@@ -19,6 +21,7 @@ from av.video.stream import VideoStream
 
 from dataengine.errors import VideoError
 
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what an mp4 or mov may begin with
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26  # 64 Mpx: 200 MB for one decoded picture
 
@@ -68,16 +71,33 @@ def _format(path: Path) -> str:
     try:
         with path.open("rb") as file:
             head = file.read(16)
+            if head[4:8] in _BOXES:
+                _check_boxes(file, path)
+                return "mp4"
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from error
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-        return "mp4"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "matroska"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
     what = "is empty" if not head else f"is not a video: it starts with {head[:8]!r}"
     raise VideoError(path, what, hint="mp4, mov, mkv, webm and avi are read")
+
+
+def _check_boxes(file: BinaryIO, path: Path) -> None:
+    """Raise `VideoError` when one of an mp4's outermost boxes ends after the file: FFmpeg reads what is left."""
+    end, at = os.fstat(file.fileno()).st_size, 0
+    while at + 8 <= end:
+        file.seek(at)
+        size, kind, long_size = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        if not kind.isalnum():
+            return  # something else is appended to the last box
+        size = {0: end - at, 1: long_size}.get(size, size)
+        if size < 8 or at + size > end:
+            raise VideoError(
+                path, f"is truncated: its part {kind.decode()!r} needs {size:,} bytes, {end - at:,} are there"
+            )
+        at += size
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -129,6 +129,7 @@ class Encoder:
         context.pix_fmt = self.codec.format_for(height, width)
         context.time_base = 1 / self._rate
         context.thread_count = self.codec.threads
+        context.open()  # a setting that the encoder does not know is refused here, not at the first frame
         return stream
 
     def _picture(self, frame: np.ndarray) -> VideoFrame:
