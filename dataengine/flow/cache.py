@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -39,7 +40,7 @@ class ResultCache:
                 arrays = dict(kept)
             items = json.loads(arrays.pop("description").tobytes())
             return [_restore(item, arrays, before) for item in items]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, pa.ArrowInvalid):
+        except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, pa.ArrowInvalid):
             return None
 
     def keep(self, key: str, before: Episode, results: Sequence[Episode | Drop], reads: tuple[str, ...]) -> bool:
@@ -67,8 +68,12 @@ def _describe(
     """The result as JSON; arrays go into `arrays`. None: cannot be told as a difference."""
     if isinstance(result, Drop):
         return {"drop": [result.episode_id, result.reason, dict(result.evidence)]}
-    cut = _cut(before, result)
-    base = before.slice(*cut) if cut else before
+    history = len(before.meta.lineage)
+    if result.meta.lineage[:history] != before.meta.lineage:
+        return None
+    steps = result.meta.lineage[history:]
+    cuts = [[s.params["start"], s.params["stop"]] for s in steps if s.name == "slice"]
+    base = _cut(before, cuts)
     for key, clip in result.clips.items():
         if key not in base.clips or base.clips[key].fingerprint != clip.fingerprint:
             return None
@@ -85,12 +90,9 @@ def _describe(
     for name, label in result.labels.items():
         if name not in base.labels or not _equal_labels(base.labels[name], label):
             labels[name] = [label.kind, dict(label.source), _put_table(label.table, arrays)]
-    history = len(base.meta.lineage)
-    if result.meta.lineage[:history] != base.meta.lineage:
-        return None
     was, now = described(base), described(result)
     return {
-        "cut": cut,
+        "cuts": cuts,
         "id": result.id if result.id != base.id else None,
         "fps": result.fps,
         "columns": columns,
@@ -99,7 +101,7 @@ def _describe(
         "labels": labels,
         "unlabelled": unlabelled,
         "meta": {k: v for k, v in now.items() if was[k] != v},
-        "steps": [asdict(step) for step in result.meta.lineage[history:]],
+        "steps": [asdict(step) for step in steps],
         "frame_tasks": _put_moved(base.frame_tasks, result.frame_tasks, arrays),
     }
 
@@ -108,7 +110,7 @@ def _restore(item: Mapping[str, Any], arrays: Mapping[str, np.ndarray], before: 
     if "drop" in item:
         episode_id, reason, evidence = item["drop"]
         return Drop(episode_id, reason, evidence)
-    base = before.slice(*item["cut"]) if item["cut"] else before
+    base = _cut(before, item["cuts"])
     features = {k: f for k, f in base.features.items() if k not in item["removed"]}
     features |= {k: feature_from(f) for k, f in item["features"].items()}
     frames = {k: v for k, v in base.frames.items() if k not in item["removed"]}
@@ -125,18 +127,16 @@ def _restore(item: Mapping[str, Any], arrays: Mapping[str, np.ndarray], before: 
         frames=frames,
         clips={k: v for k, v in base.clips.items() if k not in item["removed"]},
         labels=labels,
-        meta=replace(base.meta, **changed, lineage=(*base.meta.lineage, *steps)),
+        meta=replace(base.meta, **changed, lineage=(*before.meta.lineage, *steps)),
         frame_tasks=base.frame_tasks if item["frame_tasks"] is None else _get(item["frame_tasks"], arrays),
     )
 
 
-def _cut(before: Episode, result: Episode) -> list[int] | None:
-    """Start and stop of `result` in `before`, read from the slice steps it went through."""
-    start, stop = 0, before.length
-    for step in result.meta.lineage[len(before.meta.lineage) :]:
-        if step.name == "slice":
-            start, stop = start + step.params["start"], start + step.params["stop"]
-    return None if (start, stop) == (0, before.length) else [start, stop]
+def _cut(before: Episode, cuts: list[list[int]]) -> Episode:
+    """`before` sliced as often as the result was."""
+    for start, stop in cuts:
+        before = before.slice(start, stop)
+    return before
 
 
 def _same(restored: Episode | Drop, result: Episode | Drop) -> bool:

@@ -26,7 +26,7 @@ from dataengine.flow.task import Outcome, Output, Task
 # Labels of this many episodes go into one file of the store.
 _LABELS_AT_ONCE = 500
 # What a store consists of; nothing else in its folder is ever removed.
-_STORE_FOLDERS = ("meta", "data", "videos", "labels")
+_STORE_FOLDERS = ("meta", "data", "videos", "labels", ".dataengine")
 
 
 class Committer:

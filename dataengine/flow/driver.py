@@ -99,11 +99,12 @@ class Driver:
             for drop in outcome.drops:
                 self.events.write("drop", episode=task.episode, stage=drop.stage, reason=drop.reason)
 
-    def _quarantine(self, task: Task, outcome: Outcome) -> None:
+    def _quarantine(self, task: Task, outcome: Outcome, *, count: bool = True) -> None:
         key = self._quarantine_key(task.source)
         entry = Quarantined(key, task.episode, outcome.stage, outcome.reason, outcome.tries, self.run)
         self.quarantine.add(entry)
-        self.tally.failed(entry, outcome)
+        if count:
+            self.tally.failed(entry, outcome)
         said = {"episode": task.episode, "stage": outcome.stage, "reason": outcome.reason, "tries": outcome.tries}
         self.events.write("quarantine", **said)
 
@@ -123,7 +124,7 @@ class Driver:
         outcomes = run_in_order(tasks, self._workers, self._recall, self.events)
         for count, (task, outcome) in enumerate(outcomes, 1):
             if outcome.state == "failed":
-                self._quarantine(task, outcome)
+                self._quarantine(task, outcome, count=False)  # the main pass finds and counts it
             else:
                 seen.append(task.key)
                 self.tally.observed(outcome)

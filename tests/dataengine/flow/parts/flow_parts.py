@@ -27,6 +27,16 @@ ACTION = Feature("float32", (3,), ("x", "y", "z"), "action", "m")
 CAMERA = Feature("video", (32, 48, 3), ("height", "width", "channels"), "image")
 
 
+@dataclass(frozen=True)
+class SlowClip(ArrayClip):
+    """A camera that takes its time, so that a test can meet a worker in the middle of a video."""
+
+    def frames(self, start=0, stop=None):
+        for frame in self.array[start:stop]:
+            time.sleep(0.03)
+            yield frame
+
+
 class ToyConverter:
     name = "toy"
     version = "1"
@@ -78,7 +88,8 @@ class ToyConverter:
         if plan.mapping["camera"]:
             ramp = np.arange(32 * 48 * 3).reshape(32, 48, 3)
             pictures = np.stack([(ramp * (t + 3) // 40) % 255 for t in range(ref.length)]).astype(np.uint8)
-            clips["observation.images.front"] = ArrayClip(pictures, plan.fps)
+            kind = SlowClip if ref.extra.get("sluggish") else ArrayClip
+            clips["observation.images.front"] = kind(pictures, plan.fps)
         wide = ref.extra.get("wide", False)
         features = dict(plan.features) | ({"action": Feature("float32", (4,), role="action")} if wide else {})
         return Episode(
@@ -87,7 +98,9 @@ class ToyConverter:
             features,
             {"observation.state": state, "action": np.zeros((ref.length, 4), np.float32) if wide else state * 0.5},
             clips,
-            meta=Meta(tasks=ref.tasks, source={"format": "toy", "file": Path(plan.path).name}, lineage=(Step("convert", "1"),)),
+            meta=Meta(
+                ref.tasks, source={"format": "toy", "file": Path(plan.path).name}, lineage=(Step("convert", "1"),)
+            ),
         )
 
 
@@ -96,7 +109,7 @@ class Scale:
     """Multiplies the action."""
 
     factor: float = 2.0
-    log: Path | None = None
+    log: str = ""
     name = "toy_scale"
     version = "1"
     reads = ("action",)
@@ -144,7 +157,7 @@ class Split:
 class Centre:
     """Subtracts the mean action of all episodes."""
 
-    log: Path | None = None
+    log: str = ""
     artifact: dict | None = None
     name = "toy_centre"
     version = "1"
@@ -174,7 +187,7 @@ class Speak:
     word: str = "reach"
     label: str = "said"
     hears: str = ""
-    log: Path | None = None
+    log: str = ""
     name = "toy_label"
     version = "1"
 
@@ -246,9 +259,9 @@ class Count:
         return {"episodes": len(Store.open(store)), "text": self.text, "other": other, "runs": lines(out / "runs.log")}
 
 
-def append(path: Path | None, text: str) -> None:
-    if path is not None:
-        with path.open("a") as file:
+def append(path: Path | str, text: str) -> None:
+    if path:
+        with Path(path).open("a") as file:
             file.write(text + "\n")
 
 
