@@ -44,15 +44,17 @@ class DepthCoding:
     def encode(self, metres: np.ndarray) -> np.ndarray:
         """`(..., H, W)` uint16 codes of `(..., H, W)` float32 metres. NaN (no return) becomes code 0."""
         depth = np.asarray(metres, np.float32)
-        if self.log:
-            low = math.log(float(np.float32(self.min) + np.float32(self.shift)))
-            high = math.log(float(np.float32(self.max) + np.float32(self.shift)))
-            # Nearer than -shift there is no logarithm; it clips to 0 like everything below min.
-            with np.errstate(divide="ignore", invalid="ignore"):
+        # Nearer than -shift there is no logarithm, and absurd floats overflow: all of it clips to 0 or 4095.
+        with np.errstate(all="ignore"):
+            if self.log:
+                low = math.log(float(np.float32(self.min) + np.float32(self.shift)))
+                high = math.log(float(np.float32(self.max) + np.float32(self.shift)))
                 part = (np.log(depth + np.float32(self.shift)) - low) / (high - low)
-        else:
-            part = (depth - np.float32(self.min)) / (np.float32(self.max) - np.float32(self.min))
-        return np.nan_to_num(np.rint(part * _TOP), nan=0.0).clip(0, _TOP).astype(np.uint16)
+            else:
+                part = (depth - np.float32(self.min)) / (np.float32(self.max) - np.float32(self.min))
+            codes = np.rint(part * _TOP)
+        below = np.isnan(codes) if not self.log else np.isnan(codes) | (depth <= self.min)
+        return np.where(below, 0, codes).clip(0, _TOP).astype(np.uint16)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """float32 metres of uint16 codes, of the same shape."""

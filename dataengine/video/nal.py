@@ -29,7 +29,7 @@ def split(packet: bytes, prefix: int | None) -> list[bytes]:
     if prefix is None:
         marks = [match.span() for match in _START_CODE.finditer(packet)]
         ends = [start for start, _ in marks[1:]] + [len(packet)]
-        return [packet[begin:end] for (_, begin), end in zip(marks, ends, strict=True)]
+        return [packet[begin:end] for (_, begin), end in zip(marks, ends, strict=False)]
     units, at = [], 0
     while at + prefix <= len(packet):
         size = int.from_bytes(packet[at : at + prefix], "big")
