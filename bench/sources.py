@@ -1,4 +1,4 @@
-"""The one committed flow, `examples/curate.yaml`, on every real data set: from file to Hub to stock LeRobot to training.
+"""The one committed flow, `examples/curate.yaml`, on every real data set: from file to Hub to stock LeRobot to policy.
 
 Each source is converted, checked, labelled, tokenized, published to a local Hub, loaded back by stock LeRobot
 (200 random indices with windows compared with our reader) and trained on for 20 steps by stock ACT, where it has

@@ -26,7 +26,10 @@ class TrainPolicy(PolicyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStock:
-    """Train one of LeRobot's own policies on the store, as proof that it fits: `act`, `diffusion` or `smolvla`."""
+    """Train one of LeRobot's own policies on the store, as proof that it fits: `act`, `diffusion` or `smolvla`.
+
+    if_possible: report why a dataset cannot train it (`trained: false`, `reason`) instead of failing.
+    """
 
     name: ClassVar[str] = "train_lerobot"
     version: ClassVar[str] = "1"
@@ -35,8 +38,13 @@ class TrainStock:
     steps: int = 20
     batch: int = 8
     seed: int = 0
+    if_possible: bool = False
 
     def run(self, store: Path, out: Path) -> Mapping[str, Any]:
-        from pipelines.policy.stock import train_stock
+        from dataengine.store import Store
+        from pipelines.policy.stock import train_stock, why_not
+
+        if self.if_possible and (reason := why_not(self.policy, Store.open(store).features)):
+            return {"trained": False, "reason": reason}
 
         return train_stock(self.policy, store, out, self.steps, batch=self.batch, seed=self.seed).to_json()  # type: ignore[arg-type]
