@@ -6,7 +6,7 @@
     videos/<key>/chunk-000/file-000.mp4
     meta/dataengine/commit.json  features.json  sketch-<generation>.parquet      ours
     labels/<name>/*.parquet                       ours: side tables
-    .dataengine/                                  ours and private: lock, staging; never published
+    .dataengine/                                  ours and private: locks, staging, undo; never published
 
 Files are numbered by one counter each (data, episodes, every camera); file `n` is `chunk n // 1000`,
 `file n % 1000`. A number is never used twice in the life of a store, so a path means one content forever.
@@ -34,6 +34,7 @@ LABELS = "labels"
 PRIVATE = ".dataengine"
 LOCK = f"{PRIVATE}/lock"
 STAGING = f"{PRIVATE}/staging"
+UNDO = f"{PRIVATE}/undo"
 
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"

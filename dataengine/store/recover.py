@@ -1,47 +1,72 @@
 """Putting a store back to its commit record after a writer died, whatever it was doing.
 
 The record says what belongs; everything else under `data/`, `videos/`, `meta/` is the beginning of a commit that
-nobody acknowledged. LeRobot may read all the while: first the tables it addresses by position are right again,
-then files that nothing points to go. Idempotent. Called with the writer's lock held.
+nobody acknowledged. A commit replaces four metadata files; what they were before is kept beside until it is
+through (`keep`), and goes back bit for bit. LeRobot may read all the while: first the tables it addresses by
+position are right again, then files that nothing points to go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from dataengine.errors import StoreError
+from dataengine.errors import DataEngineError, StoreError
 from dataengine.guard import read_json, sha256_file
 from dataengine.store import commit as commits
-from dataengine.store import files, layout, stats, tasks
+from dataengine.store import files, layout, stats
+
+
+def keep(root: Path, relative: Iterable[str]) -> None:
+    """Hold on to metadata files that are about to be replaced, by hard link."""
+    folder = root / layout.UNDO
+    files.remove(folder)
+    for name in relative:
+        target = folder / name.replace("/", "|")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.share(root / name, target)
+    files.sync_folder(folder)
+
+
+def kept(root: Path, relative: str) -> Path:
+    """Where `keep` has put a file."""
+    return root / layout.UNDO / relative.replace("/", "|")
 
 
 def recover(root: Path) -> list[str]:
-    """Undo what is not in the commit record; what was done, a line each."""
+    """Undo what is not in the commit record; what was done, a line each. Called with the writer's lock held.
+
+    Idempotent. Raises `StoreError` if a metadata file is neither what was committed nor to be restored.
+    """
     commit = commits.read(root)
     if commit is None:
         raise StoreError(f"{root / layout.COMMIT} is missing")
     done: list[str] = []
-    for path, rows in commit.episode_files[-1:]:
-        table = pq.read_table(root / path, partitioning=None)
-        if table.num_rows > rows:
-            files.write_table(root / path, table.slice(0, rows))
-            done.append(f"{path}: {table.num_rows - rows} unacknowledged episodes taken out")
-    if len(found := _tasks(root)) > (count := int(commit.info["total_tasks"])):
-        tasks.write(root, found[:count])
-        done.append(f"{layout.TASKS}: {len(found) - count} unacknowledged tasks taken out")
-    expected = commit.sha256.get(layout.STATS)
-    if expected and sha256_file(root / layout.STATS) != expected and commit.sketch:
-        sketches = stats.from_table(pq.read_table(root / commit.sketch))
-        files.write_json(root / layout.STATS, stats.as_json(sketches, commit.info))
-        done.append(f"{layout.STATS}: written anew")
+    # Episodes first: LeRobot addresses their rows by position.
+    for name in sorted(commit.sha256, key=lambda name: not name.startswith(layout.EPISODES)):
+        expected = commit.sha256[name]
+        if (root / name).exists() and sha256_file(root / name) == expected:
+            continue
+        old = kept(root, name)
+        if old.exists() and sha256_file(old) == expected:
+            old.rename(root / name)
+            files.sync_folder((root / name).parent)
+            done.append(f"{name}: put back, the commit that replaced it was not finished")
+        elif name == layout.STATS and commit.sketch:
+            sketches = stats.from_table(pq.read_table(root / commit.sketch))
+            files.write_json(root / name, stats.as_json(sketches, commit.info))
+            done.append(f"{name}: written anew")
+        else:
+            raise StoreError(f"{root / name} was changed or removed from outside; restore it (verify says what else)")
     if _info(root) != commit.info:
         files.write_json(root / layout.INFO, commit.info)
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
     for stray in sorted(_leftovers(root, commit)):
         files.remove(stray)
-        done.append(f"{stray.relative_to(root.parent)}: removed")
+        place = stray.relative_to(root) if stray.is_relative_to(root) else stray.name
+        done.append(f"{place}: removed")
     return done
 
 
@@ -69,18 +94,13 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
         found |= set((root / folder).rglob("*.tmp"))
     staging = root / layout.STAGING
     found |= set(staging.iterdir()) if staging.is_dir() else set()
-    return found | set(root.parent.glob(f".{root.name}.version-*"))
-
-
-def _tasks(root: Path) -> tuple[str, ...]:
-    try:
-        return tasks.read(root)
-    except StoreError as error:
-        raise StoreError(f"{error}; the store was damaged from outside, restore this file") from error
+    found |= {root / layout.UNDO} if (root / layout.UNDO).exists() else set()
+    real = root.resolve()
+    return found | set(real.parent.glob(f".{real.name}.version-*"))
 
 
 def _info(root: Path) -> object:
     try:
         return read_json(root / layout.INFO)
-    except Exception:
+    except DataEngineError:
         return None

@@ -30,7 +30,7 @@ NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
 ALPHA = 0.001
 _SMALLEST = 1e-12
 _LOG_GAMMA = np.log1p(ALPHA) - np.log1p(-ALPHA)
-_LARGEST = 1e150  # beyond, squares overflow: moments of such values are those of the bound
+_LARGEST = 1e140  # beyond, sums of squares overflow: statistics of such values are those of the bound
 
 # Pictures larger than this are looked at on a coarser grid, as LeRobot does (`auto_downsample_height_width`).
 PICTURE_SIDE = 320
@@ -74,7 +74,7 @@ class Sketch:
 
     def add(self, values: np.ndarray, frames: int) -> None:
         """`(N, D)` values of `frames` more frames."""
-        x = np.clip(np.asarray(values, np.float64), -_LARGEST, _LARGEST)
+        x = np.asarray(values, np.float64)
         mean = x.mean(0)
         found = [np.unique(b, return_counts=True) for b in _bins(x - self.centre).T]
         self._merge(
@@ -169,13 +169,13 @@ def _value(bin_: int) -> float:
 
 def column_values(column: np.ndarray, feature: Feature) -> np.ndarray:
     """`(N, D)` numbers of a `(T, *shape)` column; two dimensions and more count by their last, as in LeRobot."""
-    dims = feature.shape[-1]
-    return np.asarray(column, np.float64).reshape(-1, dims)
+    values = np.asarray(column, np.float64).reshape(-1, feature.shape[-1])
+    return np.clip(values, -_LARGEST, _LARGEST)
 
 
 def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | None = None) -> Sketch:
     values = column_values(column, feature)
-    sketch = Sketch(False, np.clip(values[0], -_LARGEST, _LARGEST) if centre is None else centre)
+    sketch = Sketch(False, values[0] if centre is None else centre)
     sketch.add(values, len(column))
     return sketch
 

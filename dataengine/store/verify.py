@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from dataengine.episode import hash_array, hash_table, meta_to_json
 from dataengine.errors import DataEngineError
-from dataengine.guard import safe_join, sha256_file
+from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import labels, layout, schema, stats
 from dataengine.store.episodes import video_keys
 from dataengine.store.packets import packet_digest
+from dataengine.store.recover import kept
 from dataengine.store.rows import read_rows
 from dataengine.store.store import Store
 
@@ -94,18 +95,25 @@ def _metadata(store: Store, seen: set[str]) -> Iterator[Problem]:
         yield Problem(
             "count", layout.INFO, f"total_frames is {store.info['total_frames']}, the episodes have {store.frames}"
         )
-    expected = store.commit.sha256 if store.commit else {}
-    for path, digest_ in expected.items():
+    if store.commit is None:
+        return
+    for path, expected in store.commit.sha256.items():
         seen.add(path)
-        yield from _checksum(store, path, digest_, None)
-    if store.commit is not None:
-        disk = (store.root / layout.INFO).read_text() if (store.root / layout.INFO).exists() else "{}"
+        if not _under_way(store, path, expected):
+            yield from _checksum(store, path, expected, None)
+    for path in (store.root / layout.INFO, kept(store.root, layout.INFO)):
         try:
-            same = json.loads(disk) == store.commit.info
-        except ValueError:
-            same = False
-        if not same:
-            yield Problem("checksum", layout.INFO, "is not what the last commit wrote")
+            if read_json(path) == store.commit.info or path != store.root / layout.INFO:
+                return
+        except DataEngineError:
+            continue
+    yield Problem("checksum", layout.INFO, "is not what the last commit wrote")
+
+
+def _under_way(store: Store, path: str, expected: str) -> bool:
+    """Whether a commit, alive or killed, has replaced this file and keeps what it was."""
+    old = kept(store.root, path)
+    return old.exists() and sha256_file(old) == expected
 
 
 def _checksum(store: Store, relative: str, expected: str, episode: int | None) -> Iterator[Problem]:
@@ -241,7 +249,11 @@ def _statistics(store: Store) -> Iterator[Problem]:
             yield Problem(
                 "statistics", layout.STATS, f"camera {key!r} has none; training with ImageNet statistics fails"
             )
-    if not keys or not len(store):
+    if (
+        not keys
+        or not len(store)
+        or (store.commit and _under_way(store, layout.STATS, store.commit.sha256[layout.STATS]))
+    ):
         return
     table = store.table(keys)
     for key in keys:

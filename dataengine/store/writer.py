@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from dataengine.store import episodes as tables
 from dataengine.store import files, labels, language, layout, schema, stats, tasks
 from dataengine.store.commit import Commit
 from dataengine.store.lock import WriterLock, label_lock
-from dataengine.store.recover import recover
+from dataengine.store.recover import keep, recover
 from dataengine.store.shard import TASK, Shard
 from dataengine.store.store import Store
 
@@ -136,6 +137,7 @@ class Writer:
         for shard in shards:
             self._add(shard, commit, info, pending)
         added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
+        keep(self.root, [*commit.sha256, layout.INFO])
         episode_files, next_episodes = self._write_episodes(commit, added)
         info["total_episodes"] = commit.episodes + len(shards)
         info["total_frames"] = commit.frames + pending.frames
@@ -155,9 +157,10 @@ class Writer:
             info=info,
             episode_files=episode_files,
             sketch=sketch,
-            sha256=hashes(self.root, [p for p, _ in episode_files], sketch, commit.sha256),
+            sha256=hashes(self.root, commit, episode_files, sketch),
         )
         self._commit.write(self.root)
+        files.remove(self.root / layout.UNDO)
         if commit.sketch:
             files.remove(self.root / commit.sketch)
         for offset, shard in enumerate(shards):
@@ -291,8 +294,8 @@ class Writer:
             )
 
 
-def hashes(root: Any, episode_files: Sequence[str], sketch: str | None, known: Any) -> dict[str, str]:
-    """sha256 of every metadata file by path; full episodes files, which no longer change, are not read again."""
-    fixed = {path: known[path] for path in episode_files[:-1] if path in known}
-    open_ = [p for p in (*episode_files, layout.TASKS, layout.STATS, layout.FEATURES, sketch) if p and p not in fixed]
-    return fixed | {path: sha256_file(root / path) for path in open_}
+def hashes(root: Path, before: Commit, episode_files: tuple[tuple[str, int], ...], sketch: str) -> dict[str, str]:
+    """sha256 of every metadata file by path; episodes files with as many rows as before are not read again."""
+    same = {path: before.sha256[path] for path, _ in set(before.episode_files) & set(episode_files)}
+    named = [*(path for path, _ in episode_files), layout.TASKS, layout.STATS, layout.FEATURES, sketch]
+    return {path: same[path] if path in same else sha256_file(root / path) for path in named}

@@ -1,0 +1,77 @@
+"""Appends that are killed (SIGKILL) before the n-th rename, link or removal, for every n: run as a program.
+
+    python store_killed.py FOLDER
+
+makes FOLDER/<n>/ for n = 0, 1, … until an append survives, and prints a JSON line {"n": …, "acknowledged": […]}
+for each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from store_made import FPS, SMALL, episode  # noqa: E402
+
+from dataengine.store import Store  # noqa: E402
+
+
+def killed_at(root: Path, n: int, log: int) -> None:
+    """Append one more episode to the store; die before step n. An acknowledged id goes to the descriptor `log`."""
+    steps = 0
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            nonlocal steps
+            if steps == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+            steps += 1
+            return function(*args, **kwargs)
+
+        return step
+
+    store = Store.open(root)
+    with store.writer() as writer:
+        os.link = counted(os.link)
+        for name in ("replace", "rename", "unlink"):
+            setattr(Path, name, counted(getattr(Path, name)))
+        shutil.rmtree = counted(shutil.rmtree)  # type: ignore[assignment]
+        made = episode(2, 6, SMALL)
+        writer.append(made)
+        os.write(log, made.id.encode() + b"\n")
+    os._exit(0)
+
+
+def main(folder: Path) -> None:
+    base = folder / "base"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if (child := os.fork()) == 0:
+        store = Store.create(base, fps=FPS, features=SMALL)
+        with store.writer() as writer:
+            for seed in (0, 1):
+                writer.append(episode(seed, 4 + seed, SMALL))
+        os._exit(0)
+    os.waitpid(child, 0)
+    for n in range(1000):
+        shutil.copytree(base, folder / str(n))
+        read, write = os.pipe()
+        if (child := os.fork()) == 0:
+            killed_at(folder / str(n), n, write)
+        os.close(write)
+        _, status = os.waitpid(child, 0)
+        with os.fdopen(read) as pipe:
+            print(json.dumps({"n": n, "acknowledged": pipe.read().split()}), flush=True)
+        if os.WIFEXITED(status):
+            break
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
