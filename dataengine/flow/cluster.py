@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from dataengine.errors import ConfigError, MissingDependency
+from dataengine.errors import ConfigError, DataEngineError, MissingDependency
 from dataengine.flow.stages import StagePlan
 from dataengine.flow.task import Outcome, Task
 from dataengine.flow.worker import probe, process
 
 # How many worker deaths Dask itself forgives a task: more than our three tries, which name a reason.
 _DEATHS = 12
-_JOIN_SECONDS = 30.0
+_CONNECT_SECONDS, _JOIN_SECONDS = 10.0, 30.0
 
 
 class Executor(Protocol):
@@ -74,6 +74,8 @@ class OnDask:
         return self._slots
 
     def submit(self, task: Task) -> None:
+        if self._client.status != "running":
+            raise DataEngineError(f"the scheduler at {self._address} is gone; run the flow again to go on from here")
         self._submitted += 1
         name = f"{task.run}-{task.index}-{self._submitted}"
         future = self._client.submit(process, task, key=name, pure=False, resources=task.resources or None)
@@ -123,7 +125,7 @@ def open_executor(
         executor = OnDask(distributed.Client(cluster), [cluster], cluster.scheduler_address)
     else:
         try:
-            client = distributed.Client(scheduler, timeout=10, set_as_default=False)
+            client = distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigError(f"no Dask scheduler answers at {scheduler}: {error}") from error
         executor = OnDask(client, [], scheduler)
@@ -147,7 +149,7 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
             "(dask worker tcp://… --resources GPU=1) and give the scheduler's address"
         )
     dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS})
-    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": 40}
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": "auto", "dashboard": False, "silence_logs": 40}
     specification = {
         place: {
             "cls": Nanny,
@@ -159,7 +161,10 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
     }
     return SpecCluster(
         workers=specification,
-        scheduler={"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}},
+        scheduler={
+            "cls": Scheduler,
+            "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
+        },
         name="flow",
         silence_logs=40,
     )

@@ -1,0 +1,105 @@
+"""The report: everything escaped, nothing loaded, the right figures."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+
+from dataengine.flow.report import charts
+from dataengine.flow.report.write import view
+
+HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)> {{ 7*7 }} '"
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text of a page, as a browser would see them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attributes]
+
+    def handle_data(self, data) -> None:
+        self.text += data
+
+
+def test_hostile_text_stays_text_and_nothing_is_loaded(toy, go, tmp_path: Path) -> None:
+    episodes = [
+        {"name": f"a{HOSTILE}", "length": 24, "task": HOSTILE},
+        {"name": "short", "length": 3, "task": HOSTILE},
+        {"name": "bad", "length": 9, "problem": HOSTILE},
+    ]
+    stages = [{"toy_filter": {"at_least": 5}}, {"toy_label": {"word": HOSTILE}}, {"toy_note": {"text": HOSTILE}}]
+    result = go(toy(episodes, camera=True, licence=HOSTILE), stages, then=[{"toy_job": {"text": HOSTILE}}])
+    page = Path(result.report or "").read_text("utf-8")
+    seen = Reader(page)
+    assert set(seen.tags).isdisjoint({"script", "iframe", "object", "embed", "form", "link", "base"})
+    assert not [name for name, _ in seen.attributes if name.startswith("on")]
+    assert all(value.startswith("data:image/") for name, value in seen.attributes if name in ("src", "href", "action"))
+    assert seen.text.count("alert('x')") >= 5 and seen.text.count("{{ 7*7 }}") == seen.text.count("alert('x')")
+    assert "@import" not in page and "url(" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_page_tells_what_happened(toy, go) -> None:
+    episodes = [{"name": f"e{n}", "length": 20} for n in range(3)] + [{"name": "short", "length": 2}]
+    result = go(toy(episodes, camera=True), ["toy_filter", "toy_label"], then=[{"toy_job": {"fail": True}}])
+    text = " ".join(Reader(Path(result.report or "").read_text("utf-8")).text.split())
+    assert "3 episodes with 60 frames (6.0 s) are in the store; 1 was dropped by a rule." in text
+    assert "shorter than 5 frames" in text and "toy.json:short" in text
+    assert "Assumed task = 'move': the file names none" in text and "Not used: temperature" in text
+    assert "<b>the job</b> broke" in text
+    assert "reach" in text and "$0.75" in text
+    assert len(re.findall(r'src="data:image/jpeg', Path(result.report or "").read_text("utf-8"))) == 3
+
+
+def test_a_damaged_store_is_reported_and_not_fatal(toy, go, tmp_path: Path) -> None:
+    go(toy(2))
+    (tmp_path / "out" / "meta" / "stats.json").write_text("{")
+    from dataengine.flow.folder import FlowFolder
+    from dataengine.flow.report import write_report
+
+    record = json.loads(next((tmp_path / "out.flow" / "work" / "runs").iterdir()).read_text())
+    page = write_report(record, FlowFolder(tmp_path / "out")).read_text("utf-8")
+    assert "What came out" in page
+
+
+def test_a_jobs_report_is_shown_by_its_shape(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "job").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "job" / "a.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    kinds = {
+        "picture": "a.png",
+        "text": "../secret.png",
+        "curve": list(range(20)),
+        "table": [{"a": 1}, {"a": 2, "b": None}],
+        "list": ["x", "y"],
+        "pairs": {"k": 1.5},
+    }
+    for kind, value in kinds.items():
+        assert view(value, tmp_path / "job")["kind"] == kind
+    assert view(str(tmp_path / "job" / "a.png"), tmp_path / "job")["kind"] == "picture"
+    assert view(float("nan"), tmp_path)["text"] == "nan"
+
+
+def test_drawings_hold_numbers_and_escaped_words() -> None:
+    stage = {"name": "<b>", "into": 10, "out": 7, "dropped": 2, "quarantined": 1}
+    drawn = charts.river([stage, {**stage, "into": 7, "dropped": 0, "quarantined": 0}], 7)
+    assert "<b>" not in drawn and "&lt;b&gt;" in drawn and "2 dropped" in drawn and "1 quarantined" in drawn
+    assert "NaN" not in charts.river([{**stage, "into": 0, "out": 0, "dropped": 0, "quarantined": 0}], 0)
+    flat = charts.lines(np.zeros((5, 2)), np.zeros(2), np.zeros(2))
+    assert flat.count("<polyline") == 2 and "nan" not in flat
+    assert charts.histogram([], "s") == ""
+    assert charts.histogram([3.0, 3.0], "s").count("<rect") == 1
