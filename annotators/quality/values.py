@@ -1,0 +1,85 @@
+"""Values that are no values: NaN and Inf, and sensors that died for an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotators.quality.base import Check, Finding, Verdict, worst_first
+from annotators.quality.reference import Reference, stack
+from annotators.quality.view import Signal, View, runs
+
+
+@dataclass(frozen=True)
+class NotFinite(Check):
+    """NaN or Inf in any numeric column. Value: number of frames in the stretch."""
+
+    name = "nan"
+    severity = "critical"
+    threshold: float = 1
+
+    def assess(self, view: View, reference: Reference) -> Verdict:
+        found: list[Finding] = []
+        for key, column in view.episode.frames.items():
+            if np.asarray(column).dtype.kind != "f":
+                continue
+            bad = ~np.isfinite(np.asarray(column).reshape(len(column), -1)).all(axis=1)
+            for start, stop in runs(bad):
+                reason = f"{stop - start} frames hold NaN or Inf"
+                found.append(self.finding(start, stop, stop - start, reason, key))
+        return Verdict(worst_first(found), worst=max((f.value for f in found), default=0.0))
+
+
+@dataclass(frozen=True)
+class DeadSensor(Check):
+    """A state dimension that never changes in this episode, although it lives in the others.
+
+    A robot may well leave an arm alone for an episode, so a still sensor is dead only if its own command moved by
+    at least `threshold` of its extent over the set (value: that share), or, where no command is known to belong
+    to it, if it lives in every one of at least `witnesses` other episodes (value: 1).
+    """
+
+    name = "dead_sensor"
+    threshold: float = 0.05
+    witnesses: int = 8
+
+    def measure(self, view: View) -> dict[str, list[float]]:
+        return {s.key: (np.ptp(s.values, axis=0) > 0).astype(float).tolist() for s in view.of_role("state")}
+
+    def fit(self, measures: Mapping[str, Any]) -> dict[str, list[float]]:
+        keys = sorted({key for measure in measures.values() for key in measure})
+        return {key: stack([m.get(key) for m in measures.values()]).sum(axis=0).tolist() for key in keys}
+
+    def assess(self, view: View, reference: Reference) -> Verdict:
+        if reference.episodes < 2:
+            return Verdict(unknown="one episode cannot say which of its sensors are alive in others")
+        found: list[Finding] = []
+        worst = 0.0
+        commands, measured = view.main("action"), view.main("state")
+        for signal in view.of_role("state"):
+            scale, alive = reference.scale(signal), (reference.part(self.name) or {}).get(signal.key)
+            if scale is None or alive is None or len(alive) != signal.values.shape[1]:
+                continue
+            still = np.ptp(signal.values, axis=0) == 0
+            command = commands if signal is measured and _paired(commands, signal) else None
+            for dim in np.nonzero(still & (np.array(alive) > 0))[0]:
+                if command is not None:
+                    value = float(np.ptp(command.values[:, dim]) / max(scale.extent[dim], 1e-12))
+                    why = "its command moves"
+                else:
+                    others = reference.episodes - 1
+                    value = float(others >= self.witnesses and alive[dim] >= others)
+                    why = f"it changes in all {others} other episodes"
+                worst = max(worst, value)
+                if value >= self.threshold:
+                    reason = f"{signal.names[dim]} never changes, although {why}"
+                    found.append(self.finding(0, len(view), value, reason, signal.key))
+        return Verdict(worst_first(found), worst=worst)
+
+
+def _paired(command: Signal | None, state: Signal) -> bool:
+    """Whether dimension i of the action commands dimension i of the state: same width, and names that do not object."""
+    return command is not None and command.values.shape[1] == state.values.shape[1] and command.names == state.names

@@ -1,0 +1,384 @@
+"""Faults put into clean episodes on purpose: one function per fault, `(episode, rng, scales) -> Injected`.
+
+Places are random. A place where the fault changes nothing (a freeze while the robot rests) is no fault, so places
+are drawn where it does. Severities are multiples of a dimension's own *robust step scale*: the 95th percentile of
+its non-zero changes from frame to frame over the whole set (`robust_scales`), computed here and nowhere near the
+detectors. A function returns None where the episode cannot have the fault (no camera, no state).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dataengine.episode import CAPTURE_TIME, Clip, Episode, Feature, derived_id
+
+JUMP, NOISE = 15.0, 3.0
+LAG = (5, 10)
+FREEZE = (10, 20)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Per column `(D,)`: step (robust, see above), largest natural step, and mean non-zero step."""
+
+    step: np.ndarray
+    largest: np.ndarray
+    mean: np.ndarray
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A faulty episode, and the frames that are wrong. extra: a second episode that the fault adds to the set."""
+
+    episode: Episode
+    start: int
+    stop: int
+    feature: str | None = None
+    extra: Episode | None = None
+
+
+Fault = Callable[[Episode, np.random.Generator, Mapping[str, Scales]], Injected | None]
+
+
+@dataclass(frozen=True)
+class Rearranged(Clip):
+    """A clip whose frames come in another order; -1 is a black picture."""
+
+    base: Clip
+    order: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "fps", "kind"):
+            object.__setattr__(self, name, getattr(self.base, name))
+        object.__setattr__(self, "length", len(self.order))
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        wanted = self.order[start:stop]
+        if list(wanted) == sorted(wanted) or -1 in wanted:
+            yield from self._forward(wanted)
+        else:
+            held = list(self.base.frames())
+            yield from (held[index] for index in wanted)
+
+    def _forward(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        shown = [index for index in wanted if index >= 0]
+        source = self.base.frames(shown[0], shown[-1] + 1) if shown else iter(())
+        at, frame = (shown[0] - 1 if shown else 0), None
+        channels = 3 if self.kind == "rgb" else 1
+        black = np.zeros((self.height, self.width, channels), np.uint8 if self.kind == "rgb" else np.float32)
+        for index in wanted:
+            while index > at:
+                frame, at = next(source), at + 1
+            yield black if index < 0 or frame is None else frame
+
+    def slice(self, start: int, stop: int) -> Rearranged:
+        return Rearranged(self.base, self.order[start:stop])
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.base.fingerprint}{self.order}".encode()).hexdigest()
+
+
+def robust_scales(episodes: Sequence[Episode]) -> dict[str, Scales]:
+    found = {}
+    for key, feature in episodes[0].features.items():
+        if feature.role not in ("state", "environment", "action") or key not in episodes[0].frames:
+            continue
+        steps = np.concatenate([np.abs(np.diff(_matrix(e.frames[key]), axis=0)) for e in episodes])
+        step = np.array([np.percentile(s[s > 0], 95) if (s > 0).any() else 0.0 for s in steps.T])
+        moving = np.maximum((steps > 0).sum(axis=0), 1)
+        found[key] = Scales(step, steps.max(axis=0), steps.sum(axis=0) / moving)
+    return found
+
+
+def frozen_state(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """All proprioception repeats for 10 to 20 frames while the commands go on."""
+    keys = [k for k in _keys(episode, "state", "environment") if scales[k].mean.any()]
+    if not any(episode.features[k].role == "state" for k in keys):
+        return None
+    place = _moving_place(episode, rng, scales, keys)
+    return place and Injected(_hold(episode, keys, *place), *place, keys[0])
+
+
+def frozen_rows(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """The recorder writes the same row – states, actions, pictures – for 10 to 20 frames."""
+    keys = _keys(episode, "state", "environment", "action")
+    states = [k for k in keys if episode.features[k].role == "state" and scales[k].mean.any()]
+    place = _moving_place(episode, rng, scales, states) if states else None
+    if place is None:
+        return None
+    held = _hold(episode, keys, *place)
+    order = _held_order(len(episode), *place)
+    clips = {k: Rearranged(c, order) for k, c in episode.clips.items()}
+    return Injected(replace(held, clips=clips), *place)
+
+
+def jump(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """One dimension is off by 15 robust steps, for one frame or from there on.
+
+    Dimensions whose own largest step is beyond half of that jump by nature (grippers that switch, contacts), and
+    velocities, accelerations and forces may change at once.
+    """
+    dims = [
+        (k, d)
+        for k, d in _dims(episode, scales)
+        if scales[k].largest[d] < JUMP / 2 * scales[k].step[d] and not _is_rate(episode, k, d)
+    ]
+    if not dims or len(episode) < 8:
+        return None
+    key, dim = dims[rng.integers(len(dims))]
+    at = int(rng.integers(2, len(episode) - 2))
+    stop = at + 1 if rng.random() < 0.5 else len(episode)
+    size = JUMP * scales[key].step[dim] * rng.choice([-1, 1])
+    return Injected(_changed(episode, key, slice(at, stop), dim, lambda x: x + size), at, at + 1, key)
+
+
+def noise(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """White noise of 3 robust steps on one dimension, for at least 24 frames or a third of the episode.
+
+    Not on velocities, accelerations and forces, which tremble by nature.
+    """
+    dims = [(k, d) for k, d in _dims(episode, scales) if not _is_rate(episode, k, d)]
+    length = max(24, len(episode) // 3)
+    if not dims or length > len(episode):
+        return None
+    key, dim = dims[rng.integers(len(dims))]
+    start = int(rng.integers(0, len(episode) - length + 1))
+    size = NOISE * scales[key].step[dim]
+    column = _changed(
+        episode, key, slice(start, start + length), dim, lambda x: x + rng.normal(0, size, length).astype(x.dtype)
+    )
+    return Injected(column, start, start + length, key)
+
+
+def not_a_number(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """NaN or Inf in one dimension for one to five frames."""
+    dims = _dims(episode, scales)
+    if not dims:
+        return None
+    key, dim = dims[rng.integers(len(dims))]
+    start = int(rng.integers(0, len(episode) - 5))
+    stop = start + int(rng.integers(1, 6))
+    value = rng.choice([np.nan, np.inf])
+    return Injected(_changed(episode, key, slice(start, stop), dim, lambda x: np.full_like(x, value)), start, stop, key)
+
+
+def dead_sensor(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """One measured dimension stands at its first value; its command moves by half of its own usual range."""
+    action, state = episode.frames.get("action"), episode.frames.get("observation.state")
+    if action is None or state is None or action.shape != state.shape:
+        return None
+    action, state = _matrix(action), _matrix(state)
+    moved = np.ptp(action, axis=0) > 0.5 * np.ptp(state, axis=0)
+    dims = np.nonzero(moved & (np.ptp(state, axis=0) > 0))[0]
+    if not dims.size:
+        return None
+    dim = int(rng.choice(dims))
+    whole = slice(0, len(episode))
+    changed = _changed(episode, "observation.state", whole, dim, lambda x: np.full_like(x, x[0]))
+    return Injected(changed, 0, len(episode), "observation.state")
+
+
+def gap(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """One to ten frames are missing; the capture clock shows it, where there is one."""
+    lost = int(rng.integers(1, 11))
+    if len(episode) < lost + 20:
+        return None
+    at = int(rng.integers(5, len(episode) - lost - 5))
+    keep = np.delete(np.arange(len(episode)), slice(at, at + lost))
+    return Injected(_rows(episode, keep), at - 1, at + 1, CAPTURE_TIME)
+
+
+def doubled_time(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """A frame carries its predecessor's time, or an earlier one."""
+    if CAPTURE_TIME not in episode.frames:
+        return None
+    at = int(rng.integers(2, len(episode)))
+    times = episode.frames[CAPTURE_TIME].copy()
+    times[at] = times[at - rng.integers(1, 3)]
+    return Injected(episode.map(CAPTURE_TIME, lambda _: times), at - 1, at + 1, CAPTURE_TIME)
+
+
+def extra_lag(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """Actions stand 5 to 10 frames later, or earlier, than they should."""
+    frames = int(rng.integers(LAG[0], LAG[1] + 1))
+    actions = _keys(episode, "action")
+    if not actions or not _keys(episode, "state") or len(episode) < 3 * frames:
+        return None
+    early, late = np.arange(len(episode) - frames), np.arange(frames, len(episode))
+    mine, other = (early, late) if rng.random() < 0.5 else (late, early)
+    moved = _rows(episode, other)
+    columns = {k: episode.frames[k][mine] for k in actions}
+    return Injected(replace(moved, frames={**moved.frames, **columns}), 0, len(moved))
+
+
+def frozen_camera(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """One camera repeats a picture for 10 to 20 frames while the robot moves."""
+    keys = _keys(episode, "state", "action")
+    cameras = sorted(episode.clips)
+    place = _moving_place(episode, rng, scales, keys) if keys and cameras else None
+    if place is None:
+        return None
+    camera = cameras[rng.integers(len(cameras))]
+    clip = Rearranged(episode.clips[camera], _held_order(len(episode), *place))
+    return Injected(replace(episode, clips={**episode.clips, camera: clip}), *place, camera)
+
+
+def black_camera(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """One camera is black for one frame up to the whole episode."""
+    if not episode.clips:
+        return None
+    camera = sorted(episode.clips)[rng.integers(len(episode.clips))]
+    length = int(rng.choice([1, 5, 20, len(episode)]))
+    start = int(rng.integers(0, max(len(episode) - length, 0) + 1))
+    order = np.arange(len(episode))
+    order[start : start + length] = -1
+    clip = Rearranged(episode.clips[camera], tuple(order.tolist()))
+    stop = min(start + length, len(episode))
+    return Injected(replace(episode, clips={**episode.clips, camera: clip}), start, stop, camera)
+
+
+def swapped_cameras(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """Two cameras of one shape stand under each other's name."""
+    names = sorted(episode.clips)
+    shape = {n: (episode.clips[n].height, episode.clips[n].width, episode.clips[n].kind) for n in names}
+    pairs = [(a, b) for a in names for b in names if a < b and shape[a] == shape[b]]
+    if not pairs:
+        return None
+    a, b = pairs[rng.integers(len(pairs))]
+    clips = {**episode.clips, a: episode.clips[b], b: episode.clips[a]}
+    return Injected(replace(episode, clips=clips), 0, len(episode), a)
+
+
+def reversed_episode(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """All columns and pictures in the opposite order; the clock goes on forwards."""
+    back = np.arange(len(episode))[::-1]
+    turned = _rows(episode, back)
+    if CAPTURE_TIME in episode.frames:
+        turned = turned.map(CAPTURE_TIME, lambda _: episode.frames[CAPTURE_TIME])
+    return Injected(turned, 0, len(episode))
+
+
+def duplicated_episode(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """The episode stands in the set again under another id, as it is or rounded to float32."""
+    copy = replace(episode, id=derived_id(episode.id, "copy"))
+    if rng.random() < 0.5:
+        for key in _keys(episode, "state", "environment", "action"):
+            copy = copy.map(key, lambda x: x.astype(np.float32).astype(x.dtype))
+    return Injected(episode, 0, len(episode), extra=copy)
+
+
+def empty_task(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
+    """No task text, blanks, or a placeholder."""
+    options: list[tuple[str, ...]] = [(), ("",), ("  ",), ("none",), ("TODO",)]
+    empty = options[rng.integers(len(options))]
+    frame_tasks = episode.frame_tasks * 0 if empty and episode.frame_tasks is not None else None
+    return Injected(replace(episode.with_meta(tasks=empty), frame_tasks=frame_tasks), 0, len(episode))
+
+
+def with_clock(episode: Episode) -> Episode:
+    """The episode with capture times, as a source with a clock of its own gives them."""
+    if CAPTURE_TIME in episode.frames:
+        return episode
+    feature = Feature("float64", (1,), role="time", unit="s")
+    return episode.with_columns({CAPTURE_TIME: feature}, {CAPTURE_TIME: np.arange(len(episode)) / episode.fps})
+
+
+# Every fault, and the checks whose finding counts as having found it.
+FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
+    "frozen_state": (frozen_state, ("frozen_state",)),
+    "frozen_rows": (frozen_rows, ("frozen_state",)),
+    "jump": (jump, ("jump",)),
+    "noise": (noise, ("noise",)),
+    "gap": (gap, ("gap",)),
+    "doubled_time": (doubled_time, ("doubled_time",)),
+    "nan": (not_a_number, ("nan",)),
+    "dead_sensor": (dead_sensor, ("dead_sensor",)),
+    "extra_lag": (extra_lag, ("lag", "reversed")),
+    "frozen_camera": (frozen_camera, ("frozen_camera",)),
+    "black_camera": (black_camera, ("blank_picture",)),
+    "swapped_cameras": (swapped_cameras, ("swapped_cameras",)),
+    "reversed_episode": (reversed_episode, ("reversed", "lag")),
+    "duplicated_episode": (duplicated_episode, ("duplicate",)),
+    "empty_task": (empty_task, ("empty_task",)),
+}
+
+
+def _matrix(column: np.ndarray) -> np.ndarray:
+    return np.asarray(column, np.float64).reshape(len(column), -1)
+
+
+def _keys(episode: Episode, *roles: str) -> list[str]:
+    return [
+        k
+        for k, f in episode.features.items()
+        if f.role in roles and k in episode.frames and episode.frames[k].dtype.kind == "f"
+    ]
+
+
+def _dims(episode: Episode, scales: Mapping[str, Scales]) -> list[tuple[str, int]]:
+    """Dimensions of state and action that live in this set."""
+    return [(k, int(d)) for k in _keys(episode, "state", "action") for d in np.nonzero(scales[k].step)[0]]
+
+
+def _is_rate(episode: Episode, key: str, dim: int) -> bool:
+    names = episode.features[key].names
+    return any(word in f"{key} {names[dim] if names else ''}" for word in ("vel", "acc", "effort", "force"))
+
+
+def _moving_place(
+    episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales], keys: Sequence[str]
+) -> tuple[int, int] | None:
+    """A stretch of 10 to 20 frames over which the robot gets at least 6 average frames further."""
+    length = int(min(rng.integers(FREEZE[0], FREEZE[1] + 1), len(episode) // 3))
+    far = np.zeros(max(len(episode) - length - 2, 0))
+    for key in keys:
+        alive = scales[key].mean > 0
+        values = _matrix(episode.frames[key])[:, alive] / scales[key].mean[alive]
+        if alive.any():
+            gone = np.abs(values[1 + length : 1 + length + len(far)] - values[1 : 1 + len(far)]).mean(axis=1)
+            far = np.maximum(far, gone)
+    places = np.nonzero(far >= 6)[0]
+    if not places.size:
+        return None
+    start = int(rng.choice(places)) + 2
+    return start, start + length
+
+
+def _held_order(frames: int, start: int, stop: int) -> tuple[int, ...]:
+    order = np.arange(frames)
+    order[start:stop] = start - 1
+    return tuple(order.tolist())
+
+
+def _hold(episode: Episode, keys: Sequence[str], start: int, stop: int) -> Episode:
+    columns = {}
+    for key in keys:
+        column = episode.frames[key].copy()
+        column[start:stop] = column[start - 1]
+        columns[key] = column
+    return replace(episode, frames={**episode.frames, **columns})
+
+
+def _rows(episode: Episode, rows: np.ndarray) -> Episode:
+    """Only these rows, in this order, of table and pictures."""
+    return replace(
+        episode,
+        frames={k: v[rows] for k, v in episode.frames.items()},
+        clips={k: Rearranged(c, tuple(rows.tolist())) for k, c in episode.clips.items()},
+        frame_tasks=None if episode.frame_tasks is None else episode.frame_tasks[rows],
+    )
+
+
+def _changed(episode: Episode, key: str, rows: slice, dim: int, change: Callable[[np.ndarray], np.ndarray]) -> Episode:
+    column = episode.frames[key].copy()
+    if column.ndim == 1:
+        column[rows] = change(column[rows])
+    else:
+        flat = column.reshape(len(column), -1)
+        flat[rows, dim] = change(flat[rows, dim])
+    return episode.map(key, lambda _: column)
