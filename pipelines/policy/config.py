@@ -45,7 +45,7 @@ class PolicyConfig:
     flow_steps: int = 10
     flow_draws: int = 4
 
-    steps: int = 3200
+    steps: int = 1600
     batch: int = 64
     learning_rate: float = 6e-4
     weight_decay: float = 0.01

@@ -38,14 +38,17 @@ FREE = ("save_every", "device", "threads")
 
 @dataclass(frozen=True)
 class TrainReport:
-    """policy: folder that `load_policy` reads. loss: means over the first and the last 50 steps. seconds: of training
-    alone, over all resumptions. notes: what was decided about the data. held_out: None without held-out episodes."""
+    """policy: folder that `load_policy` reads. loss: means over the first and the last 50 steps. seconds,
+    cpu_seconds: of the training steps alone, over all resumptions. notes: what was decided about the data.
+    held_out: None without held-out episodes.
+    """
 
     policy: str
     head: str
     parameters: int
     steps: int
     seconds: float
+    cpu_seconds: float
     loss: tuple[float, float]
     episodes: int
     frames: int
@@ -84,7 +87,7 @@ def train(
         run = _fingerprint(frames, config)
         _claim(out, run, resume)
         model, average = _models(spec, frames, out / "resume" / "tokenizer")
-        losses, seconds = _fit(spec, frames, model, average, out, progress)
+        losses, spent = _fit(spec, frames, model, average, out, progress)
         held_out = measure(spec, average.eval(), frames)
 
     learned = {"steps": config.steps, "episodes": int(frames.train.sum()), "dataset": opened.digest(), "run": run}
@@ -96,7 +99,8 @@ def train(
         head=config.head,
         parameters=model.size,
         steps=config.steps,
-        seconds=round(seconds, 1),
+        seconds=round(spent[0], 1),
+        cpu_seconds=round(spent[1], 1),
         loss=(float(np.mean(values[:50])), float(np.mean(values[-50:]))),
         episodes=int(frames.train.sum()),
         frames=len(frames.frames_of(train=True)),
@@ -131,14 +135,15 @@ def _models(spec: Spec, frames: Frames, fitted: Path) -> tuple[VLA, VLA]:
 
 def _fit(
     spec: Spec, frames: Frames, model: VLA, average: VLA, out: Path, progress: Progress
-) -> tuple[list[dict[str, float]], float]:
-    """Run the remaining steps. Gives the loss of every step since the first and the seconds they took."""
+) -> tuple[list[dict[str, float]], np.ndarray]:
+    """Run the remaining steps. Gives the loss of every step since the first, and the seconds they took: `(2,)`, by
+    the clock and of the processor."""
     config, pool = spec.config, frames.frames_of(train=True)
     words = torch.from_numpy(spec.vocabulary.encode(frames.instructions)).to(config.device)
     weights = list(model.parameters())
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
-    done = load_run(out / "resume", model, average, optimizer) or {"step": 0, "seconds": 0.0}
-    first, before, began = int(done["step"]), float(done["seconds"]), time.monotonic()
+    done = load_run(out / "resume", model, average, optimizer) or {"step": 0, "seconds": [0, 0]}
+    first, earlier = int(done["step"]), _clocks() - np.asarray(done["seconds"], float)
     rows = [row for row in read_losses(out / "loss.jsonl") if row["step"] < first]
 
     with _rewritten(out / "loss.jsonl", rows) as write:
@@ -170,9 +175,13 @@ def _fit(
             rows.append(row)
             advance(1)
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-                spent = before + time.monotonic() - began
-                save_run(out / "resume", step + 1, model, average, optimizer, {"seconds": spent})
-    return rows, before + time.monotonic() - began
+                seconds = (_clocks() - earlier).tolist()
+                save_run(out / "resume", step + 1, model, average, optimizer, {"seconds": seconds})
+    return rows, _clocks() - earlier
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.monotonic(), time.process_time()])
 
 
 def learning_rate(config: PolicyConfig, step: int) -> float:

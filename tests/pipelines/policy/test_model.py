@@ -95,9 +95,15 @@ def test_overfits_one_batch_and_then_reads_the_instruction(head, steps, below):
     assert (said - batch[3]).abs().mean() < 0.25
 
 
-def test_film_starts_as_the_identity():
-    film, x = FiLM(8, 4), torch.randn(2, 4, 3, 3)
-    assert torch.equal(film(x, torch.randn(2, 8)), x)
+def test_film_starts_as_the_identity_and_then_scales_and_shifts():
+    film, picture, text = FiLM(8, 4), torch.randn(2, 4, 3, 3), torch.randn(2, 8)
+    assert torch.equal(film(picture, text), picture)
+    torch.nn.init.normal_(film.project.weight)
+    scale, shift = film.project(text).chunk(2, dim=-1)
+    want = torch.stack([picture[i] * (1 + scale[i, :, None, None]) + shift[i, :, None, None] for i in range(2)])
+    torch.testing.assert_close(film(picture, text), want)
+    tokens = picture.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(film(tokens, text), want.flatten(2).transpose(1, 2))
 
 
 def test_attention_equals_torchs():
