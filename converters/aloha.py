@@ -194,6 +194,7 @@ def _features(columns: Mapping[str, Column], own: Mapping[str, Any]) -> dict[str
         key = own_key if own_key in own and name != own_key else "collect." + name.replace("/", ".")
         features[key] = {"from": [name]}
     for key in features.keys() & own.keys():
+        features[key].pop("control", None)  # stands in the info of a file of ours
         features[key] |= {k: own[key][k] for k in ("dtype", "names", "role", "unit", "info") if k in own[key]}
     return features
 

@@ -80,12 +80,15 @@ class FileConverter(Converter):
         return [""] if path.is_file() else self._candidates(path)
 
     def sniff(self, path: Path) -> bool:
-        return any(self._sniffs(path / file) for file in self.files(path))
+        try:
+            return any(self._sniffs(path / file) for file in self.files(path))
+        except OSError:
+            return False
 
     def refusal(self, path: Path) -> SourceError | None:
         """The reason why the first file with one of our suffixes cannot be opened."""
         for file in (path / name for name in self.files(path)):
-            if file.suffix.lower() in self.suffixes:
+            if file.is_dir() or file.suffix.lower() in self.suffixes:
                 try:
                     self.sniff_file(file)
                 except SourceError as error:

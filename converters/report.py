@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from dataengine import guard
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
 from dataengine.source import Assumption, Plan
@@ -118,6 +119,14 @@ def write_mapping(plan: Plan, path: Path) -> None:
             file.write(mapping_yaml(plan))
     except FileExistsError as error:
         raise ConfigError(f"{path} exists; give another name, or remove it") from error
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A mapping file. Raises `SourceError` naming the line that is no YAML, `ConfigError` for what is no mapping."""
+    mapping = guard.read_yaml(path)
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path} holds no mapping: keys such as fps, features and cameras are expected at its top")
+    return mapping
 
 
 def _comments(assumptions: tuple[Assumption, ...] | list[Assumption], indent: str) -> list[str]:

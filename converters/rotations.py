@@ -24,8 +24,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 def convert(values: np.ndarray, source: str, target: str) -> np.ndarray:
     """`(T, n)` float rotations in another convention, `(T, m)` float64.
 
-    Quaternions are given with w >= 0, then made continuous in time (a quaternion and its negative are the
-    same rotation). Raises `ConfigError` when a value is no rotation (zero quaternion, parallel 6-D rows).
+    Quaternions made here begin with w >= 0 and go on without a jump (a quaternion and its negative are the same
+    rotation). Raises `ConfigError` when a value is no rotation (zero quaternion, parallel 6-D rows).
     """
     values = np.asarray(values, np.float64)
     if source == target:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +91,10 @@ class ZarrReplay(FileConverter):
         return sorted((p.name for p in path.iterdir() if p.suffix in self.suffixes), key=natural)
 
     def sniff_file(self, path: Path) -> bool:
-        if path.is_file() and zipfile.is_zipfile(path):
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(2) != b"PK":
+                    return False
             check_zip(path)
         return is_zarr(path) and _ENDS in read_headers(path)
 
