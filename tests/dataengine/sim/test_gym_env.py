@@ -1,10 +1,9 @@
-"""The tabletop as others see it: Gymnasium's own checker, and stock LeRobot's environment machinery."""
+"""The tabletop through Gymnasium, by its own checker."""
 
 import warnings
 
 import gymnasium as gym
 import numpy as np
-import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dataengine.sim.expert import Expert
@@ -33,23 +32,3 @@ def test_the_expert_succeeds_through_it():
     assert observation["pixels"]["wrist"].shape == (48, 48, 3)
     assert env.unwrapped.task_description == "put the blue cube on the green pad"
     assert env.render().shape == (48, 48, 3)
-
-
-@pytest.mark.slow
-def test_stock_lerobot_makes_it_and_names_its_features_like_the_dataset():
-    lerobot_envs = pytest.importorskip("lerobot.envs")
-    from lerobot.envs.utils import env_to_policy_features, preprocess_observation
-
-    from dataengine.sim.lerobot_env import TabletopConfig
-    from dataengine.sim.world import Tabletop
-
-    config = TabletopConfig(task="pick_blue", image_size=48)
-    envs = lerobot_envs.make_env(config, n_envs=2)
-    env = envs["tabletop"][0]
-    observation, _ = env.reset(seed=[0, 1])
-    ready = preprocess_observation(observation)
-    features = Tabletop(image_size=48).features
-    assert set(ready) == {key for key in features if key.startswith("observation.")}
-    assert set(env_to_policy_features(config)) == set(features)
-    assert env.call("task_description") == ("pick up the blue cube",) * 2
-    env.close()

@@ -1,5 +1,8 @@
 """The tabletop as an environment: reproducible, well described, and to be looked at."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -152,3 +155,9 @@ def test_the_fingers_are_seen_by_the_wrist_camera():
     picture = world.reset(seed=0)[0]["observation.images.wrist"].astype(int)
     yellow = (picture[..., 0] > 120) & (picture[..., 1] > 80) & (picture[..., 2] < 70)
     assert yellow[:, :32].mean() > 0.01 and yellow[:, 32:].mean() > 0.01
+
+
+def test_without_mujoco_the_error_says_what_to_install():
+    script = "import sys; sys.modules['mujoco'] = None; import dataengine.sim"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "MissingDependency" in done.stderr and "vla-dataengine[sim]" in done.stderr

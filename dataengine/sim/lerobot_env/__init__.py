@@ -2,7 +2,8 @@
 
 `lerobot-eval --env.discover_packages_path=dataengine.sim.lerobot_env --env.type=tabletop --env.task=pick_red …`
 
-A policy trained by LeRobot on a dataset of this world finds its own feature names in it.
+A package and not a file, since LeRobot looks for plugins inside packages only. A policy that LeRobot trained on a
+dataset of this world finds its feature names in it.
 """
 
 from __future__ import annotations
