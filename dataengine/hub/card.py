@@ -49,6 +49,7 @@ def make_card(
         *[f"![episode {i}: {key}]({path})" for i, (path, (key, _)) in enumerate(strips.items())],
         "## Tasks\n\n" + _tasks(episodes),
         "## Features\n\n" + _features(store),
+        *(["## Labels\n\n" + _labels(store)] if store.label_names() else []),
         "## Statistics\n\n" + _statistics(store),
         "## Where it comes from\n\n" + _lineage(episodes),
         "## Use\n\n```python\nfrom lerobot.datasets.lerobot_dataset import LeRobotDataset\n\n"
@@ -102,11 +103,21 @@ def _features(store: Store) -> str:
     return "\n".join(lines)
 
 
+def _labels(store: Store) -> str:
+    """What is said about episodes beside the table, in `labels/<name>/`."""
+    lines = []
+    for name in store.label_names():
+        found = store.labels(name)
+        kinds = ", ".join(sorted({label.kind for label in found.values()}))
+        lines.append(f"- {markdown(name)} ({kinds}): {len(found)} episodes")
+    return "\n".join(lines)
+
+
 def _statistics(store: Store) -> str:
     lines = ["| feature | element | min | 1 % | mean | std | 99 % | max |", "|---|---|---|---|---|---|---|---|"]
     stats = store.stats()
     for key, f in store.features.items():
-        if f.is_camera or key not in stats or f.size > 64:
+        if f.is_camera or key not in stats or not key.startswith(("observation.", "action")) or f.size > 64:
             continue
         columns = [_flat(stats[key].get(name)) for name in ("min", "q01", "mean", "std", "q99", "max")]
         for i in range(f.size):
@@ -117,12 +128,17 @@ def _statistics(store: Store) -> str:
 
 
 def _lineage(episodes: Sequence[Episode]) -> str:
-    sources = Counter(
-        (str(e.meta.source.get("format", "unknown")), str(e.meta.source.get("file", ""))) for e in episodes
-    )
-    lines = [
-        f"- {n} episodes from {markdown(file or 'unnamed')} ({markdown(kind)})" for (kind, file), n in sources.items()
-    ]
+    """How many episodes came from what kind of source, from which files (a few named), and what was done to them."""
+    sources: dict[str, Counter[str]] = {}
+    for e in episodes:
+        sources.setdefault(str(e.meta.source.get("format", "unknown")), Counter())[
+            str(e.meta.source.get("file", ""))
+        ] += 1
+    lines = []
+    for kind, files in sources.items():
+        named = [markdown(file) for file in files if file]
+        shown = ": " + ", ".join(named[:5]) + (" …" if len(named) > 5 else "") if named else ""
+        lines.append(f"- {files.total()} episodes from {markdown(kind)}{shown}")
     steps: dict[tuple[str, str], set[str]] = {}
     for episode in episodes:
         for step in episode.meta.lineage:
