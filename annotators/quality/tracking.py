@@ -49,9 +49,9 @@ def pairing(view: View, part: Mapping[str, Any] | None = None) -> Pairing | str:
         return "there is no action" if action is None else "there is no state"
     if len(view) < SHORTEST:
         return f"{len(view)} frames are too few"
+    if (matched := same_dimensions(action, state)) is not None:
+        return Pairing(action.values[:, matched[0]], state.values[:, matched[1]], paired=True)
     width = action.values.shape[1]
-    if same_dimensions(action, state):
-        return Pairing(action.values, state.values, paired=True)
     leading = part["paired"] if part is not None else _targets(action.values, state.values[:, :width])
     if width < state.values.shape[1] and leading:
         return Pairing(action.values, state.values[:, :width], paired=True)
@@ -60,9 +60,19 @@ def pairing(view: View, part: Mapping[str, Any] | None = None) -> Pairing | str:
     return Pairing(action.values, state.values, paired=False)
 
 
-def same_dimensions(action: Signal, state: Signal) -> bool:
-    """Whether action i commands state i: equal widths, and names that do not contradict."""
-    return action.values.shape[1] == state.values.shape[1] and action.names == state.names
+def same_dimensions(action: Signal, state: Signal) -> tuple[list[int], list[int]] | None:
+    """Dimensions of the action and of the state that are one thing commanded and measured.
+
+    Those of one name, if that is half of either; without names, all of two columns of one width.
+    """
+    if action.named and state.named:
+        where = {name: at for at, name in enumerate(state.names)}
+        common = [(at, where[name]) for at, name in enumerate(action.names) if name in where]
+        if 2 * len(common) >= min(len(action.names), len(state.names)):
+            return [a for a, _ in common], [s for _, s in common]
+        return None
+    every = list(range(len(action.names)))
+    return (every, every) if len(action.names) == len(state.names) else None
 
 
 def _targets(action: np.ndarray, state: np.ndarray) -> bool:

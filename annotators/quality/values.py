@@ -10,6 +10,7 @@ import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.reference import Reference, stack
+from annotators.quality.tracking import same_dimensions
 from annotators.quality.view import Signal, View, runs
 
 
@@ -64,10 +65,10 @@ class DeadSensor(Check):
             if scale is None or alive is None or len(alive) != signal.values.shape[1]:
                 continue
             still = np.ptp(signal.values, axis=0) == 0
-            command = commands if signal is measured and _paired(commands, signal) else None
+            command = _commands(commands, signal) if signal is measured else {}
             for dim in np.nonzero(still & (np.array(alive) > 0))[0]:
-                if command is not None:
-                    value = float(np.ptp(command.values[:, dim]) / max(scale.extent[dim], 1e-12))
+                if dim in command:
+                    value = float(np.ptp(command[dim]) / max(scale.extent[dim], 1e-12))
                     why = "its command moves"
                 else:
                     others = reference.episodes - 1
@@ -80,6 +81,9 @@ class DeadSensor(Check):
         return Verdict(worst_first(found), worst=worst)
 
 
-def _paired(command: Signal | None, state: Signal) -> bool:
-    """Whether dimension i of the action commands dimension i of the state: same width, and names that do not object."""
-    return command is not None and command.values.shape[1] == state.values.shape[1] and command.names == state.names
+def _commands(action: Signal | None, state: Signal) -> dict[int, np.ndarray]:
+    """The command `(T,)` of every state dimension that has one."""
+    matched = None if action is None else same_dimensions(action, state)
+    if action is None or matched is None:
+        return {}
+    return {s: action.values[:, a] for a, s in zip(*matched, strict=True)}

@@ -13,7 +13,10 @@ from dataengine.episode import Episode, Feature
 
 @dataclass(frozen=True)
 class Signal:
-    """A numeric column: `values` `(T, D)` float64, non-finite values bridged; `valid` `(T,)` marks untouched rows."""
+    """A numeric column: `values` `(T, D)` float64, non-finite values bridged; `valid` `(T,)` marks untouched rows.
+
+    names: one per dimension, their numbers where the source has none (`named` False).
+    """
 
     key: str
     role: str
@@ -21,6 +24,7 @@ class Signal:
     valid: np.ndarray
     names: tuple[str, ...]
     fps: float
+    named: bool
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -77,10 +81,9 @@ def _signal(key: str, feature: Feature, column: np.ndarray, fps: float) -> Signa
     finite = np.isfinite(values)
     if not finite.all():
         values = _bridge(values, finite)
-    names = feature.names
-    if not names or len(names) != values.shape[1]:
-        names = tuple(str(i) for i in range(values.shape[1]))
-    return Signal(key, feature.role, values, np.asarray(finite.all(axis=1)), names, fps)
+    named = feature.names is not None and len(feature.names) == values.shape[1]
+    names = feature.names if named and feature.names else tuple(str(i) for i in range(values.shape[1]))
+    return Signal(key, feature.role, values, np.asarray(finite.all(axis=1)), names, fps, named)
 
 
 def _bridge(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
