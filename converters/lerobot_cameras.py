@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converters.lerobot_images import TablePictures, first_size
 from converters.lerobot_rows import Rows
-from converters.mapping import SourceMapping
+from converters.mapping import CameraRule, SourceMapping
 from converters.raw import Camera
 from dataengine.episode import Clip, Feature
 from dataengine.errors import ConfigError, EpisodeError, SourceError, VideoError
@@ -21,7 +21,7 @@ _TRIES = 3
 def find_camera(key: str, feature: Feature, places: Iterable[Path | Rows], notes: list[str]) -> Camera:
     """A camera with the size its first readable file has. Where none can be read, info.json is believed."""
     declared = feature.shape[:2]
-    size = declared
+    size, kind = declared, feature.role if feature.role == "depth" else "rgb"
     for _, place in zip(range(_TRIES), places, strict=False):
         try:
             if isinstance(place, Rows):
@@ -29,31 +29,40 @@ def find_camera(key: str, feature: Feature, places: Iterable[Path | Rows], notes
             else:
                 video = probe_guarded(place)
                 size = (video.height, video.width)
+                if kind == "depth" and video.kind == "rgb":
+                    kind = "rgb"
+                    notes.append(
+                        f"{key} is declared a depth map, its video ({video.pix_fmt}) holds colour: read as that"
+                    )
             break
         except SourceError:
             continue
     if size != declared:
         notes.append(f"{key} is declared as {declared[0]}×{declared[1]}; its pictures are {size[0]}×{size[1]}")
-    return Camera(key, size[0], size[1], "depth" if feature.role == "depth" else "rgb")
+    return Camera(key, size[0], size[1], "depth" if kind == "depth" else "rgb")
 
 
-def video_clip(path: Path, feature: Feature, fps: float, ref: EpisodeRef, key: str, start: int | None = None) -> Clip:
+def video_clip(
+    path: Path, camera: CameraRule, feature: Feature, fps: float, ref: EpisodeRef, start: int | None = None
+) -> Clip:
     """Frames from `start` of a file (None: the whole file) for the rows of an episode, never decoded here.
 
     Raises: `EpisodeError` when the file is damaged, or a whole file has another number of frames than there
     are rows.
     """
     try:
-        depth = DepthCoding.from_info(feature.info)
+        depth = DepthCoding.from_info(feature.info) if camera.kind == "depth" else None
         clip = VideoClip.from_file(
             path, start=start or 0, length=None if start is None else ref.length, fps=fps, depth=depth
         )
     except ConfigError as error:
-        raise EpisodeError(ref.name, f"info.json says of its depth coding: {error}", feature=key) from None
+        raise EpisodeError(ref.name, f"info.json says of its depth coding: {error}", feature=camera.source) from None
     except VideoError as error:
-        raise EpisodeError(ref.name, f"{path.name} {error.reason}", feature=key) from None
+        raise EpisodeError(ref.name, f"{path.name} {error.reason}", feature=camera.source) from None
     if clip.length != ref.length:
-        raise EpisodeError(ref.name, f"its video has {clip.length} frames, its table {ref.length} rows", feature=key)
+        raise EpisodeError(
+            ref.name, f"its video has {clip.length} frames, its table {ref.length} rows", feature=camera.source
+        )
     return clip
 
 

@@ -56,7 +56,9 @@ class Info:
         return {k: f for k, f in self.features.items() if not f.is_camera and f.dtype != "language"}
 
     def split_of(self, index: int) -> str | None:
-        """The split an episode belongs to by `splits: {name: "start:stop"}`, when the file says."""
+        """The split an episode belongs to by `splits: {name: "start:stop"}`; a single one tells nothing."""
+        if len(self.splits) < 2:
+            return None
         for name, text in self.splits.items():
             if (span := re.fullmatch(r"(\d{1,12}):(\d{1,12})", text)) and int(span[1]) <= index < int(span[2]):
                 return name

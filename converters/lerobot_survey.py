@@ -49,7 +49,7 @@ def propose(
     for source, feature in info.columns.items():
         if source.startswith(ANNOTATION):
             continue
-        key = _table_key(source, found, taken=(*info.features, *features))
+        key = _table_key(source, found, taken=(*info.columns, *features))
         if key is None:
             continue
         names, remark = name_elements(feature, groups.get(source, ()))
@@ -78,7 +78,7 @@ def propose(
         "task": None,
         "licence": info.licence,
         "features": features,
-        "cameras": {_camera_key(key, cameras): _camera_rule(key, camera, info) for key, camera in cameras.items()},
+        "cameras": {key: _camera_rule(source, cameras[source], info) for source, key in _camera_keys(cameras).items()},
     }
     return found
 
@@ -167,20 +167,29 @@ def _table_key(source: str, found: Proposal, taken: Iterable[str]) -> str | None
     """The key a column gets here: its own, unless LeRobot or this engine cannot use that one."""
     if source in _SYNONYMS and _SYNONYMS[source] not in taken:
         return _SYNONYMS[source]
-    key = re.sub(r"[^\w.\-]", "_", source.replace("/", "."))
+    key = re.sub(r"[^\w.\-]", "_", source.replace("/", ".")).lstrip(".") or "column"
     if key.startswith(_CAMERA):
         found.notes.append(f"{source}: a column of numbers named like a camera is left out")
         return None
-    return key
+    return key if key == source else _free(key, set(taken))
 
 
-def _camera_key(source: str, cameras: Mapping[str, Camera]) -> str:
-    """`observation.images.<name>`; other writers have `observation.image`, `image` or `wrist_image`."""
-    if source.startswith(_CAMERA) and "/" not in source:
-        return source
-    stem = re.sub(r"[^\w.\-]", "_", source.removeprefix(_CAMERA).removeprefix("observation.").replace("/", "."))
-    key = f"{_CAMERA}{stem}"
-    return f"{key}_2" if key in cameras else key
+def _camera_keys(cameras: Mapping[str, Camera]) -> dict[str, str]:
+    """`observation.images.<name>` by camera; other writers have `observation.image`, `image` or `wrist_image`."""
+    keys = {source: source for source in cameras if re.fullmatch(re.escape(_CAMERA) + r"[\w\-][\w.\-]*", source)}
+    for source in cameras:
+        if source not in keys:
+            stem = source.removeprefix(_CAMERA).removeprefix("observation.").replace("/", ".")
+            keys[source] = _free(_CAMERA + (re.sub(r"[^\w.\-]", "_", stem).lstrip(".") or "camera"), set(keys.values()))
+    return keys
+
+
+def _free(key: str, taken: set[str]) -> str:
+    """The key, or its first numbered form that nothing else has."""
+    unique, n = key, 2
+    while unique in taken:
+        unique, n = f"{key}_{n}", n + 1
+    return unique
 
 
 def _camera_rule(source: str, camera: Camera, info: Info) -> dict[str, Any]:
@@ -200,12 +209,7 @@ def _column(source: str, feature: Feature, names: tuple[str, ...] | None, notes:
 
 
 def _numbered(names: tuple[str, ...]) -> tuple[str, ...]:
-    used: set[str] = set()
-    result = []
+    result: list[str] = []
     for name in names:
-        unique, n = name, 2
-        while unique in used:
-            unique, n = f"{name}_{n}", n + 1
-        used.add(unique)
-        result.append(unique)
+        result.append(_free(name, set(result)))
     return tuple(result)

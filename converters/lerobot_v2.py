@@ -21,7 +21,7 @@ import pyarrow as pa
 from converters.base import Converter
 from converters.groot import ANNOTATION, annotation_label, is_validity, read_modality, without_validity
 from converters.lerobot_cameras import find_camera, keep_coding, picture_clip, video_clip
-from converters.lerobot_info import Info, version_of
+from converters.lerobot_info import Info, read_info, version_of
 from converters.lerobot_rows import find_rows, open_parquet, read_rows, to_array
 from converters.lerobot_survey import frame_tasks, propose, total_notes, undeclared, without_problems_of_unused_cameras
 from converters.lerobot_v2_meta import (
@@ -35,7 +35,7 @@ from converters.lerobot_v2_meta import (
 )
 from converters.mapping import SourceMapping
 from converters.raw import Camera, RawEpisode, Survey
-from dataengine.episode import Feature, Label
+from dataengine.episode import Clip, Feature, Label
 from dataengine.errors import EpisodeError, SourceError
 from dataengine.guard import safe_join
 from dataengine.source import EpisodeRef, Plan
@@ -52,6 +52,20 @@ class LeRobotV2(Converter):
 
     def sniff(self, path: Path) -> bool:
         return path.is_dir() and (version_of(path) or "").startswith("v2.")
+
+    def refusal(self, path: Path) -> SourceError | None:
+        if path.is_dir() and any((path / name).is_file() for name in ("meta/info.json", "meta_data/info.json")):
+            version = version_of(path)
+            if version is not None or not (path / "meta/info.json").is_file():
+                known = f"LeRobot {version}" if version else "LeRobot v1.x"
+                return SourceError(path.name, f"is {known}; v2.0, v2.1 and v3.0 are read", hint="LeRobot converts it")
+            try:
+                read_info(path)
+            except SourceError as error:
+                return error
+        if (path.parent / "meta/info.json").is_file() or (path.parent / "info.json").is_file():
+            return SourceError(path.name, "is a part of a LeRobot folder", hint="give the folder that holds meta/")
+        return None
 
     def survey(self, path: Path) -> Survey:
         contents = read_contents(path)
@@ -98,16 +112,17 @@ class LeRobotV2(Converter):
                 other = int(own[own != index][0])
                 raise EpisodeError(ref.name, f"its table says it is episode {other}", feature="episode_index")
         rules = SourceMapping.from_dict(plan.mapping)
-        cameras = {rule.source for rule in rules.cameras.values()} & set(info.cameras)
+        clips: dict[str, Clip] = {}
+        for rule in rules.cameras.values():
+            key, feature = rule.source, info.cameras[rule.source]
+            if feature.dtype == "video":
+                clips[key] = video_clip(safe_join(root, video_file(info, index, key)), rule, feature, plan.fps, ref)
+            else:
+                clips[key] = picture_clip(rows, key, feature, plan.fps, ref)
         texts, places = frame_tasks(table, contents.tasks, ref)
         return RawEpisode(
             columns=_columns(table, info, rules.columns(), ref.name),
-            clips={
-                key: video_clip(safe_join(root, video_file(info, index, key)), info.cameras[key], plan.fps, ref, key)
-                if info.cameras[key].dtype == "video"
-                else picture_clip(rows, key, info.cameras[key], plan.fps, ref)
-                for key in cameras
-            },
+            clips=clips,
             tasks=texts,
             frame_tasks=places,
             labels={key.removeprefix(ANNOTATION): _annotation(table, key, contents, ref.name) for key in annotations},

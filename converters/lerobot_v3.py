@@ -23,7 +23,7 @@ from converters.lerobot_survey import frame_tasks, propose, total_notes, undecla
 from converters.lerobot_v3_meta import read_contents, read_episodes, refer_all, spans_of
 from converters.mapping import SourceMapping
 from converters.raw import Camera, RawEpisode, Survey
-from dataengine.episode import Feature, Label
+from dataengine.episode import Clip, Feature, Label
 from dataengine.errors import EpisodeError, SourceError, StoreError
 from dataengine.guard import safe_join
 from dataengine.source import EpisodeRef, Plan
@@ -83,18 +83,19 @@ class LeRobotV3(Converter):
         table = read_rows(rows, [*info.columns, *spoken, "timestamp", "task_index"])
         features = {**info.columns, "timestamp": _TIME}
         taken = rules.columns()
-        cameras = {rule.source for rule in rules.cameras.values()}
         spans = dict(spans_of(ref))
+        clips: dict[str, Clip] = {}
+        for rule in rules.cameras.values():
+            key, feature = rule.source, info.cameras[rule.source]
+            if feature.dtype == "video":
+                file, start = safe_join(root, spans[key].file), spans[key].start
+                clips[key] = video_clip(file, rule, feature, plan.fps, ref, start)
+            else:
+                clips[key] = picture_clip(rows, key, feature, plan.fps, ref)
         texts, places = frame_tasks(table, contents.tasks, ref)
         return RawEpisode(
             columns={k: to_array(table, k, feature, ref.name) for k, feature in features.items() if k in taken},
-            clips={
-                key: video_clip(safe_join(root, spans[key].file), feature, plan.fps, ref, key, spans[key].start)
-                if feature.dtype == "video"
-                else picture_clip(rows, key, feature, plan.fps, ref)
-                for key, feature in info.cameras.items()
-                if key in cameras
-            },
+            clips=clips,
             tasks=texts,
             frame_tasks=places,
             labels=_languages(table, spoken, info.fps, ref.name),

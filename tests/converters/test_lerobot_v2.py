@@ -15,6 +15,7 @@ import pytest
 from lerobot_folders import HEIGHT, TASKS, TOP, WIDTH, Folder, edit_json, edit_table, picture, write_mp4, write_v2
 
 from conftest import shared_data
+from converters.base import detect
 from converters.lerobot_v2 import LeRobotV2
 from dataengine.episode import CAPTURE_TIME, Episode
 from dataengine.errors import EpisodeError, SourceError, UnsafeSource
@@ -50,7 +51,7 @@ def test_everything_arrives(tmp_path: Path, version: str) -> None:
         assert episode.frames["next.done"].tolist() == [False] * (len(rollout) - 1) + [True]
         assert set(episode.features) == {"observation.state", "action", "next.reward", "next.done", TOP}
         assert episode.meta.tasks == (TASKS[number % 2],)
-        assert (episode.meta.split, episode.meta.embodiment) == ("train", "arm")
+        assert (episode.meta.split, episode.meta.embodiment) == (None, "arm")
         assert [column_of(f) for f in episode.clips[TOP].frames()] == [i % 16 for i in range(len(rollout))]
     assert len({episode.id for episode in episodes}) == 3
 
@@ -158,6 +159,34 @@ def test_the_pictures_decide_when_info_json_lies_about_their_size(tmp_path: Path
     plan, _ = read(tmp_path)
     assert plan.features[TOP].shape == (HEIGHT, WIDTH, 3)
     assert any("480×640" in note and "48×64" in note for note in plan.notes)
+
+
+def test_splits_are_kept_where_there_are_some(tmp_path: Path) -> None:
+    write_v2(tmp_path, Folder(info={"splits": {"train": "0:2", "test": "2:3"}}))
+    assert [episode.meta.split for episode in read(tmp_path)[1]] == ["train", "train", "test"]
+
+
+def test_keys_that_cannot_stay_do_not_fall_together(tmp_path: Path) -> None:
+    write_v2(tmp_path, Folder(cameras={"a/b": "image", "a.b": "image"}))
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    extra = {key: {"dtype": "int64", "shape": [1]} for key in ("x/y", "x.y", ".z")}
+    edit_json(tmp_path / "meta/info.json", features=info["features"] | extra)
+    for path in (tmp_path / "data/chunk-000").iterdir():
+        n = pq.read_metadata(path).num_rows
+        edit_table(path, **{"x/y": [1] * n, "x.y": [2] * n, ".z": [3] * n})
+    episode = read(tmp_path)[1][0]
+    assert [int(episode.frames[key][0]) for key in ("x.y", "x.y_2", "z")] == [2, 1, 3]
+    assert {"observation.images.a.b", "observation.images.a.b_2"} == set(episode.clips)
+
+
+def test_a_depth_map_in_colour_is_read_as_what_it_is(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"][TOP]["info"] = {"video.is_depth_map": True}
+    edit_json(tmp_path / "meta/info.json", features=info["features"])
+    plan, episodes = read(tmp_path)
+    assert any("declared a depth map" in note for note in plan.notes)
+    assert episodes[0].clips[TOP].frame(0).shape == (HEIGHT, WIDTH, 3)
 
 
 # -- GR00T ----------------------------------------------------------------------------------------------------
@@ -415,6 +444,18 @@ def test_only_v2_is_recognised(tmp_path: Path) -> None:
     assert not LeRobotV2().sniff(tmp_path / "two") and not LeRobotV2().sniff(tmp_path / "absent")
 
 
+def test_what_looks_like_lerobot_and_is_not_read_says_why(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    with pytest.raises(SourceError, match="give the folder that holds meta"):
+        detect(tmp_path / "meta")
+    edit_json(tmp_path / "meta/info.json", codebase_version="v1.6")
+    with pytest.raises(SourceError, match=r"is LeRobot v1.6; v2.0, v2.1 and v3.0 are read"):
+        detect(tmp_path)
+    (tmp_path / "meta/info.json").write_text('{"codebase_version": ')
+    with pytest.raises(SourceError, match=r"info.json: line 1.*not valid JSON"):
+        detect(tmp_path)
+
+
 # -- the real ones ------------------------------------------------------------------------------------------------
 
 
@@ -503,3 +544,12 @@ def test_a_plan_and_a_reference_are_all_that_a_worker_needs(tmp_path: Path) -> N
     alone = pickle.loads(pickle.dumps(replace(plan, episodes=plan.episodes[1:2])))
     again = converter.read(alone, alone.episodes[0])
     assert again.hashes() == converter.read(plan, plan.episodes[1]).hashes()
+
+
+def test_the_same_rollouts_come_out_of_mobile_aloha() -> None:
+    folder = shared_data("aloha_act_hdf5/mobile_aloha")
+    there = list(detect(folder).read_all(folder))
+    for one, other in zip(there, read(shared_data("lerobot_v21"))[1], strict=False):
+        assert np.array_equal(one.frames["action"][:, :14], other.frames["action"])
+        assert np.array_equal(one.frames["observation.state"], other.frames["observation.state"])
+    assert len(there) == 2
