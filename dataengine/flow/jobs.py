@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -86,8 +87,11 @@ def _run(plan: JobPlan, job: Any, where: Path, store: Path, key: str) -> JobResu
     kept = read_json(note)
     if kept and kept.get("key") == key and getattr(job, "cached", True):
         return JobResult(plan.label, "cached", str(where), kept["seconds"], kept["report"])
+    begun = where / "begun.json"
+    if where.exists() and read_json(begun) != {"key": key}:
+        shutil.rmtree(where)  # left by another version of this job; one that was killed may go on in its own folder
     note.unlink(missing_ok=True)
-    where.mkdir(parents=True, exist_ok=True)
+    write_json(begun, {"key": key})
     began = time.monotonic()
     try:
         report = json.loads(json.dumps(dict(job.run(store, where)), default=plain))

@@ -14,12 +14,8 @@ from dataengine import plugins
 from dataengine.errors import ConfigError, MissingDependency, SourceError
 from dataengine.flow.fingerprint import digest, stat_digest
 from dataengine.flow.spec import SourceSpec
+from dataengine.licence import merge_licences
 from dataengine.source import EpisodeRef, Plan
-
-# Licences whose works may stand in one dataset as long as each is named; anything else is for a person to decide.
-COMPATIBLE = frozenset(
-    {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "Unlicense"}
-)
 
 
 @dataclass(frozen=True)
@@ -99,19 +95,10 @@ def find_converter(path: Path, name: str | None = None) -> Any:
 
 
 def licence_of(sources: Sequence[PlannedSource]) -> str | None:
-    """The licence of what all sources give together; `ConfigError` where that is not ours to decide.
-
-    None where any source names none: a licence is never invented.
-    """
-    named = sorted({s.plan.licence for s in sources if s.plan.licence})
-    if len(named) > 1 and (other := [licence for licence in named if licence not in COMPATIBLE]):
-        raise ConfigError(
-            f"the sources have different licences ({', '.join(named)}), and {', '.join(other)} cannot be merged with "
-            "the others by rule; if you may decide it, set `licence` in each source's mapping"
-        )
-    if not named or any(s.plan.licence is None for s in sources):
-        return None
-    return " AND ".join(named)
+    """The licence of what all sources give together; `ConfigError` where that is not ours to decide."""
+    names = [Path(source.plan.path).name for source in sources]
+    unique = [f"{name} ({place + 1})" if names.count(name) > 1 else name for place, name in enumerate(names)]
+    return merge_licences({name: source.plan.licence for name, source in zip(unique, sources, strict=True)})
 
 
 def embodiment_of(sources: Sequence[PlannedSource]) -> str | None:

@@ -165,7 +165,9 @@ def test_jobs_run_in_order_once_and_see_each_others_folder(toy, go, tmp_path: Pa
     assert first.jobs[1].label == "toy_job_2" and first.jobs[1].report["other"] == "made"
     assert [j.state for j in go(toy(2), then=then).jobs] == ["cached", "cached"]
     changed = [{"toy_job": {"text": "new"}}, then[1]]
-    assert [j.state for j in go(toy(2), then=changed).jobs] == ["done", "done"]
+    again = go(toy(2), then=changed)
+    assert [j.state for j in again.jobs] == ["done", "done"]
+    assert again.jobs[0].report["runs"] == 1, "what another version of the job left is gone"
     failing = [{"toy_job": {"fail": True}}, {"toy_job": {"text": "after"}}]
     failed = go(toy(2), then=failing)
     assert [j.state for j in failed.jobs] == ["failed", "skipped"] and (failed.state, failed.exit_code) == ("failed", 1)

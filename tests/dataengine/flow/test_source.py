@@ -53,6 +53,8 @@ def test_licences_are_merged_or_refused_and_never_invented(toy) -> None:
 
     assert of("MIT", "MIT") == "MIT"
     assert of("MIT", "Apache-2.0") == "Apache-2.0 AND MIT"
-    assert of("MIT", None) is None
-    with pytest.raises(ConfigError, match=r"CC-BY-NC-4\.0 cannot be merged"):
+    assert of(None, None) is None
+    with pytest.raises(ConfigError, match=r"1\.json: says none"):
+        of("MIT", None)
+    with pytest.raises(ConfigError, match="non-commercial"):
         of("MIT", "CC-BY-NC-4.0")
