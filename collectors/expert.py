@@ -91,7 +91,8 @@ class ExpertCollector:
         return None
 
     def _finish(self, world: ExpertWorld, scene: int, shown: Demonstration) -> Episode:
-        params = {k: v for k, v in plugins.params_of(self).items() if k not in ("episodes", "first")}  # do not shape it
+        shaping = {k: v for k, v in plugins.params_of(self).items() if k not in ("episodes", "first")}
+        params = json.loads(json.dumps(shaping))
         recipe = hashlib.sha256(json.dumps([world.version, self.version, params]).encode()).hexdigest()
         return Episode(
             id=episode_id(recipe, f"{scene}/{shown.extra['task']}/{shown.extra['attempt']}"),
