@@ -68,7 +68,8 @@ class Aloha(FileConverter):
             why = "no file says the rate; ALOHA's recorders run at 50 Hz (DT = 0.02 s)"
             assumed.append(Assumption("fps", RATE, why))
         if not all(f["own"].get("tasks") for f in facts):
-            assumed.append(Assumption("task", None, "no file holds an instruction; give one as `task`"))
+            why = "no file holds an instruction; an empty one stands for it, give one as `task`"
+            assumed.append(Assumption("task", None, why))
         sim = {f["sim"] for f in facts}
         robot = {(False,): "aloha", (True,): "aloha_sim"}.get(tuple(sim)) if columns["action"].size == 14 else None
         if robot and "embodiment" not in own:

@@ -21,6 +21,9 @@ from dataengine.episode import Episode, Meta, Step, episode_id
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
 from dataengine.source import Assumption, EpisodeRef, Plan
 
+# The task of an episode whose source says none: empty, never made up.
+NO_TASK = ("",)
+
 # What a library may raise at damaged input; anything else is our own mistake and shows as such.
 _LIBRARY_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, ArithmeticError, MemoryError)
 
@@ -115,7 +118,7 @@ class Converter(ABC):
             {"format": self.name, "mapping": plan.mapping},
             tuple(str(assumption) for assumption in plan.assumptions),
         )
-        tasks = (rules.task,) if rules.task else (raw.tasks or ref.tasks)
+        tasks = (rules.task,) if rules.task is not None else (raw.tasks or ref.tasks or NO_TASK)
         file = ref.extra.get("file") or Path(plan.path).name
         place = ref.extra.get("place", ref.name)
         meta = Meta(
@@ -137,7 +140,7 @@ class Converter(ABC):
             clips=clips,
             labels=raw.labels,
             meta=meta,
-            frame_tasks=None if rules.task else raw.frame_tasks,
+            frame_tasks=None if rules.task is not None else raw.frame_tasks,
         )
         try:
             return found.check()

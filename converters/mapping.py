@@ -2,7 +2,7 @@
 
     fps: 20.0
     embodiment: Panda
-    task: Lift the cube              # for every episode; null: what the source says
+    task: Lift the cube              # for every episode; null: what the source says, "" where it says none
     licence: null
     complete: false                  # true: nothing of the proposal is added to `features` and `cameras`
     features:

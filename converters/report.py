@@ -64,7 +64,7 @@ def render(plan: Plan, *, remuxes: bool = False) -> str:
         f"{d['source']}: {d['format']}, {d['episodes']} episodes, {d['frames']} frames at {d['fps']:g} Hz "
         f"({_duration(d['seconds_of_data'])})",
         f"  robot {d['embodiment'] or 'not said'}; licence {d['licence'] or 'not said'}; "
-        f"tasks: {'; '.join(map(repr, d['tasks'][:4])) or 'none'}{' …' if len(d['tasks']) > 4 else ''}",
+        f"tasks: {'; '.join(repr(t) for t in d['tasks'][:4] if t) or 'not said'}{' …' if len(d['tasks']) > 4 else ''}",
         f"  {_bytes(d['bytes_stored'])} in, about {_bytes(d['bytes_estimated'])} out, "
         f"about {_duration(d['seconds_estimated'])} on one core",
         "",
@@ -143,7 +143,7 @@ def _dump(value: Any) -> str:
 
 def _tasks(plan: Plan, own: tuple[str, ...]) -> tuple[str, ...]:
     task = plan.mapping.get("task")
-    return (task,) if task else own
+    return (task,) if task is not None else own
 
 
 def _feature(feature: Feature) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def propose(
     bright: Mapping[str, float],
 ) -> Proposal:
     """bright: the largest value in the first picture of cameras kept as floats."""
-    assumed: list[Assumption] = [Assumption("task", None, "there is no instruction; give one as `task`")]
+    assumed: list[Assumption] = [
+        Assumption("task", None, "there is no instruction; an empty one stands for it, give one as `task`")
+    ]
     notes = [f"{name} went through the lossy codec {h.lossy}" for name, h in headers.items() if h.lossy]
     if any(re.fullmatch(r"robot\d+_eef_pos", name) for name in columns):
         features, rate, robot = _umi(columns), _UMI_RATE, "umi"

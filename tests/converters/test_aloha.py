@@ -60,7 +60,7 @@ def test_a_raw_file_comes_out_as_it_lies(tmp_path: Path) -> None:
     assert plan.fps == 50.0 and plan.embodiment == "aloha_sim"
     assert {a.key for a in plan.assumptions} == {"fps", "task", "embodiment"}
     episode = READER.read(plan, plan.episodes[0])
-    assert episode.features["observation.state"].names == JOINTS and episode.meta.tasks == ()
+    assert episode.features["observation.state"].names == JOINTS and episode.meta.tasks == ("",)
     assert episode.features["action"].unit == (*("rad",) * 6, "1") * 2
     with h5py.File(path) as file:
         for key, name in (("action", "action"), ("observation.state", "observations/qpos"),
