@@ -22,7 +22,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class TablePictures(Clip):
-    """One picture column over an episode's rows. Holds a place in a file, never pixels; reads a few rows at a time.
+    """One picture column over an episode's rows. Holds a place in a file, never pixels; reads a page
+    of the column at a time (writers put up to 1024 pictures into one).
 
     Colour pictures come as `(H, W, 3)` uint8; depth as `(H, W, 1)` float32 in the stored unit (16-bit PNG:
     whole numbers, usually millimetres), which the mapping's `scale` brings to metres.
@@ -60,7 +61,9 @@ class TablePictures(Clip):
             return
         file = open_parquet(self.rows.path)
         try:
-            for batch in file.iter_batches(_BATCH, row_groups=list(self.rows.groups), columns=[self.column]):
+            for batch in file.iter_batches(
+                _BATCH, row_groups=list(self.rows.groups), columns=[self.column], use_threads=False
+            ):
                 if at + len(batch) > first:
                     begin = max(at, first)
                     yield from self._bytes_of(batch.slice(begin - at, last - begin), begin)

@@ -40,7 +40,7 @@ class Rows:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The file, after its footer; `SourceError` when it is missing, truncated or no parquet."""
     try:
-        file = pq.ParquetFile(path, memory_map=False)
+        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1 << 20)
     except FileNotFoundError:
         raise SourceError(path, "is missing") from None
     except (pa.ArrowException, OSError) as problem:
