@@ -14,6 +14,7 @@ from source_layouts import aloha, libero, mimicgen, png, replay, robomimic, umi
 from conftest import shared_data
 from converters import report
 from converters.base import Converter, detect
+from converters.mapping import SourceMapping
 from converters.raw import Column, RawEpisode, Survey
 from dataengine import plugins
 from dataengine.episode import Episode
@@ -209,3 +210,13 @@ def test_the_report_says_it_all_on_lines_a_file_cannot_break(tmp_path: Path) -> 
         for assumption in plan.assumptions:
             assert assumption.key in text
         assert "\x1b" not in text and str(tmp_path) not in text and str(tmp_path) not in report.mapping_yaml(plan)
+
+
+def test_the_page_on_formats_names_every_converter_and_its_example_mapping_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    for name in plugins.parts("converters"):
+        assert f"| `{name}` |" in page
+    written = tmp_path / "mapping.yaml"
+    written.write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
+    rules = SourceMapping.from_dict(report.read_mapping(written))
+    assert rules.fps == 20.0 and rules.cameras["observation.images.front"].colour == "bgr"
