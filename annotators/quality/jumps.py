@@ -57,11 +57,9 @@ class _PerDimension(Check):
     def describe(self, size: float, name: str, usual: float) -> str: ...
 
     def measure(self, view: View) -> dict[str, Any]:
-        """Per column: the worst value and whether it is a rate, per dimension."""
-        return {
-            s.key: [self.profile(s).max(axis=0, initial=0.0).tolist(), _rates(s).astype(float).tolist()]
-            for s in view.of_role("state", "action")
-        }
+        """Per column: the worst value and whether it is a rate, per dimension; nothing of an episode too short."""
+        profiles = {s.key: (self.profile(s), _rates(s)) for s in view.of_role("state", "action")}
+        return {k: [p.max(axis=0).tolist(), r.astype(float).tolist()] for k, (p, r) in profiles.items() if len(p)}
 
     def fit(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         found = {}

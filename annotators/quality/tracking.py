@@ -22,7 +22,7 @@ from annotators.quality.view import Signal, View
 
 DELAYS = range(7)
 RIDGE = 1e-3
-SHORTEST = 24
+SHORTEST = 12
 WIDEST = 128
 # Up to here every episode is tried for leaving out; that costs the square of their number.
 SMALL_SET = 32
