@@ -22,7 +22,7 @@ from dataengine.hub.card import make_card
 from dataengine.hub.croissant import make_croissant
 from dataengine.hub.objects import REPO_ID
 from dataengine.hub.preflight import Finding, preflight
-from dataengine.store import Store
+from dataengine.store import Store, language, layout
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -35,8 +35,9 @@ class Publish:
     """Publish a store as a dataset repository.
 
     repo_id: owner/name. private: only the owner sees it. licence: SPDX name; the episodes' own when they agree.
-    endpoint: another Hub's address (the default is the client's own). dry_run: everything but sending. labels:
-    language labels to write into LeRobot's language columns (None: those it can hold); the rest ships beside.
+    endpoint: another Hub's address (the default is the client's own). dry_run: everything but sending. columns:
+    labels to write into the table for readers that know no side tables (None: language, into LeRobot's language
+    columns); all labels ship beside it as well.
     """
 
     repo_id: str
@@ -44,6 +45,7 @@ class Publish:
     licence: str | None = None
     endpoint: str | None = None
     dry_run: bool = False
+    columns: tuple[str, ...] | None = None
     pictures: int = 3
 
     name = "publish"
@@ -79,11 +81,17 @@ class Publish:
         return report
 
     def stage(self, store: Path, staged: Path) -> Path:
-        """A whole state of the store – committed files only – with language written into LeRobot's columns."""
+        """A whole state of the store – committed files only – packed, with language in LeRobot's columns."""
         if staged.exists():
             shutil.rmtree(staged)
         staged.parent.mkdir(parents=True, exist_ok=True)
-        Store.open(store).snapshot(staged)
+        copy = Store.open(store).snapshot(staged)
+        names = self.columns if self.columns is not None else spoken(copy)
+        if names:
+            copy.materialize(*names)
+        else:
+            copy.compact()
+        shutil.rmtree(staged / layout.PRIVATE, ignore_errors=True)
         return staged
 
     def describe(self, staged: Path, licence: str | None, findings: list[Finding]) -> None:
@@ -182,6 +190,12 @@ def _tag(api: HfApi, repo_id: str, commit: str) -> str:
         api.delete_tag(repo_id, tag="v3.0", repo_type="dataset")
     api.create_tag(repo_id, tag="v3.0", revision=commit, repo_type="dataset")
     return fixed
+
+
+def spoken(store: Store) -> list[str]:
+    """The labels of a store that LeRobot's language columns can hold."""
+    names = store.label_names()
+    return [n for n in names if any(language.speaks(n, label) for label in store.labels(n).values())]
 
 
 def _licence_of(staged: Path) -> str | None:
