@@ -86,10 +86,14 @@ def read_headers(path: Path) -> dict[str, ArrayHeader]:
 
 def open_array(path: Path, name: str) -> zarr.Array:
     """An array for reading. Its store is kept open for the next caller, two at most in a process."""
+    status = path.stat()
+    group = _open(str(path.resolve()), status.st_size, status.st_mtime_ns)
     import zarr
 
-    status = path.stat()
-    array = _open(str(path.resolve()), status.st_size, status.st_mtime_ns)[name]
+    try:
+        array = group[name]
+    except Exception as error:  # zipfile, zarr and every codec have exceptions of their own
+        raise SourceError(path.name, f"{name} cannot be opened: {error}") from error
     if not isinstance(array, zarr.Array):
         raise SourceError(path.name, f"{name} is a group, not an array")
     return array
@@ -104,8 +108,11 @@ def _open(path: str, size: int, changed: int) -> zarr.Group:
         raise MissingDependency("zarr", extra="convert") from error
     if any(_PICTURE_CODECS in _text(Path(path), name) for name in _metadata(Path(path))):
         _register_pictures()
-    store = ZipStore(path, mode="r") if Path(path).is_file() else LocalStore(path, read_only=True)
-    return zarr.open_group(store, mode="r")
+    try:
+        store = ZipStore(path, mode="r") if Path(path).is_file() else LocalStore(path, read_only=True)
+        return zarr.open_group(store, mode="r")
+    except Exception as error:  # as above
+        raise SourceError(Path(path).name, f"cannot be opened as zarr: {error}") from error
 
 
 def _metadata(path: Path) -> list[str]:

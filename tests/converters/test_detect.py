@@ -220,3 +220,28 @@ def test_the_page_on_formats_names_every_converter_and_its_example_mapping_can_b
     written.write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
     rules = SourceMapping.from_dict(report.read_mapping(written))
     assert rules.fps == 20.0 and rules.cameras["observation.images.front"].colour == "bgr"
+
+
+@pytest.mark.parametrize("made", ["robomimic", "aloha", "zarr_replay"])
+def test_random_damage_is_never_a_traceback_of_a_library(made: str, tmp_path: Path) -> None:
+    makers = {
+        "robomimic": lambda path: robomimic(path, {"demo_1": 5}, images=True),
+        "aloha": lambda path: aloha(path, 5, jpeg=True, base=True),
+        "zarr_replay": lambda path: replay(path.with_suffix(".zip"), umi(6), [2, 6]),
+    }
+    whole = makers[made](tmp_path / "whole.hdf5")
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for i in range(25):
+        damaged = np.frombuffer(whole.read_bytes(), np.uint8).copy()
+        damaged[rng.integers(0, len(damaged), rng.choice([1, 8, 64, 512]))] ^= 0xA5
+        path = tmp_path / f"{i}{whole.suffix}"
+        path.write_bytes(damaged.tobytes())
+        try:
+            for episode in detect(path).read_all(path):
+                for clip in episode.clips.values():
+                    assert sum(1 for _ in clip.frames()) == episode.length
+            outcomes.add("read")
+        except DataEngineError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
