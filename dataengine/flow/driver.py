@@ -66,9 +66,8 @@ class Driver:
     # -- the main pass -----------------------------------------------------------------------------------
 
     def _commit_all(self, stages: Sequence[StagePlan]) -> None:
-        tasks = list(self._tasks(stages, None))
-        self._phase("episodes", len(tasks))
-        plan = self.plan
+        plan, tasks = self.plan, self._tasks(stages, None)
+        self._phase("episodes")
         with Committer(
             self.folder, plan.spec, self.events, embodiment=plan.embodiment, licence=plan.licence
         ) as committer:
@@ -118,8 +117,8 @@ class Driver:
         last = self.folder.root / "artifacts" / "last" / f"{digest([stage.label, self.plan.key])[:32]}.json"
         if self._retry and (known := read_json(last)) is not None:
             return stage.with_artifact(Path(known["path"]), known["content"])
-        tasks = list(self._tasks(before, stage))
-        self._phase(f"observe for {stage.label}", len(tasks))
+        tasks = self._tasks(before, stage)
+        self._phase(f"observe for {stage.label}")
         seen: list[str] = []
         outcomes = run_in_order(tasks, self._workers, self._recall, self.events)
         for count, (task, outcome) in enumerate(outcomes, 1):
@@ -205,9 +204,9 @@ class Driver:
 
     # -- telling -------------------------------------------------------------------------------------------
 
-    def _phase(self, phase: str, episodes: int) -> None:
+    def _phase(self, phase: str) -> None:
         self._began = None
-        total = episodes + (self.tally.quarantined if phase == "episodes" else 0)
+        total = len(self.quarantine) if self._retry else self.plan.episodes
         self.events.update(now=True, phase=phase, episodes=total, left=None, **self.tally.figures())
         self.events.write("phase", phase=phase, episodes=total)
         self._progress.show(self.events.state)

@@ -54,11 +54,15 @@ def estimate(sources: Sequence[PlannedSource]) -> Estimate:
 
 
 def check_disk(out: Path, wanted: Estimate, *, free: int | None = None) -> None:
-    """Raise `ConfigError` where the file system of `out` has not the room. free: bytes, else as measured."""
+    """Raise `ConfigError` where the file system of `out` has not the room, with what is there already counted in.
+
+    free: bytes, else as measured.
+    """
     place = out
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free if free is None else free
+    free += sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if wanted.needed > free:
         raise ConfigError(
             f"{out} will need about {human_bytes(wanted.needed)} ({human_bytes(wanted.bytes)} of data, the rest on "

@@ -145,8 +145,6 @@ def _result(
     driver: Driver, state: State, jobs: list[JobResult], digest: str | None, message: str, seconds: float
 ) -> FlowResult:
     """The run's record on disk, the report made from it, and what the caller gets."""
-    from dataengine.flow.report import write_report
-
     folder, events, tally, plan = driver.folder, driver.events, driver.tally, driver.plan
     record = {
         "run": events.state.run,
@@ -163,7 +161,13 @@ def _result(
         "workers": events.state.workers,
     }
     write_json(folder.root / "runs" / f"{events.state.run}.json", record)
-    report = write_report(record, folder)
+    try:
+        from dataengine.flow.report import write_report
+
+        report: str | None = str(write_report(record, folder))
+    except Exception as error:  # the work is done and recorded; a page that cannot be drawn does not undo it
+        report = None
+        events.write("no_report", error=f"{type(error).__name__}: {error}")
     return FlowResult(
         run=events.state.run,
         name=plan.spec.name,
@@ -178,7 +182,7 @@ def _result(
         reused=tally.reused,
         seconds=round(seconds, 3),
         digest=digest,
-        report=str(report),
+        report=report,
         error=message,
         jobs=tuple(jobs),
         record=record,

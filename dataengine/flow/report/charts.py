@@ -17,10 +17,12 @@ def river(stages: Sequence[Mapping[str, Any]], kept: int) -> Markup:
 
     stages: `name`, `into`, `out`, `dropped`, `quarantined` in order.
     """
-    step, top, height = 150, 46, 110
+    lost_any = [any(stage[what] for stage in stages) for what in ("dropped", "quarantined")]
+    step, top, height = max(118, 870 // max(len(stages), 1)), 46, 110
+    below = 18 + 22 * sum(lost_any) + 26 * any(lost_any)
     most = max([1, kept, *(s["into"] for s in stages), *(s["out"] for s in stages)])
     width = step * len(stages) + 90
-    parts = [f'<svg class="river" viewBox="0 0 {width} {top + height + 84}" width="{width}" role="img">']
+    parts = [f'<svg class="river" viewBox="0 0 {width} {top + height + below}" width="{width}" role="img">']
     parts.append("<title>How many episodes each stage took and passed on</title>")
 
     def tall(count: float) -> float:
@@ -38,7 +40,7 @@ def river(stages: Sequence[Mapping[str, Any]], kept: int) -> Markup:
         for what in ("dropped", "quarantined"):
             count = stage[what]
             if count:
-                lost, low = tall(count), top + height + 26 + (22 if what == "quarantined" else 0)
+                lost, low = tall(count), top + height + 26 + (22 if what == "quarantined" and lost_any[0] else 0)
                 parts.append(
                     f'<path class="lost {what}" d="M{left + 24},{begin + lost / 2:.1f} C{bend},{begin + lost / 2:.1f} '
                     f'{bend},{low} {bend + 14},{low}" stroke-width="{min(max(lost, 2), 18):.1f}"/>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dataengine.flow.report import charts
 from dataengine.flow.report.samples import choose, data_uri, sample
 
 _PICTURE_LIMIT = 3 << 20
+_WORDS = {"seal": "write"}
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 
 
@@ -71,12 +72,16 @@ def _verdict(record: Mapping[str, Any]) -> str:
 
 
 def _passages(tally: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The stages for the river; what failed while reading went in as well."""
-    stages = [dict(stage) for stage in tally["stages"]]
-    early = sum(stage["quarantined"] for stage in stages)
-    stages[0]["into"] += early
-    for place, stage in enumerate(stages[1:], 1):
-        stages[place - 1]["out"] = max(stages[place - 1]["out"], stage["into"])
+    """The stages for the river: an episode that failed in one had passed all before it."""
+    stages = [{**stage, "name": _WORDS.get(stage["name"], stage["name"])} for stage in tally["stages"]]
+    elsewhere = tally["quarantined"] - sum(stage["quarantined"] for stage in stages)
+    stages[0]["quarantined"] += elsewhere  # known before reading, or found at the commit
+    stages[-1]["dropped"] += tally["twice"]
+    came, failing = tally["done"], tally["quarantined"]
+    for stage in stages:
+        failing -= stage["quarantined"]
+        stage["into"], stage["out"] = came, stage["out"] + failing
+        came = stage["out"]
     return stages
 
 
@@ -86,6 +91,7 @@ def _times(tally: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **stage,
+            "name": _WORDS.get(stage["name"], stage["name"]),
             "share": 100 * stage["seconds"] / whole,
             "each": stage["seconds"] / done if (done := max(stage["into"] - stage["reused"], 0)) else None,
         }
@@ -134,10 +140,14 @@ def _feature(key: str, feature: Any, stats: Mapping[str, np.ndarray] | None) -> 
         "dtype": feature.dtype,
         "shape": shape,
         "unit": units,
-        "names": ", ".join(feature.names or ()) if not feature.is_camera else "",
+        "names": "" if feature.is_camera else _few(feature.names or ()),
         "codec": feature.info.get("video.codec", ""),
         "ranges": drawn,
     }
+
+
+def _few(names: Sequence[str], most: int = 16) -> str:
+    return ", ".join(names[:most]) + (f" … and {len(names) - most} more" if len(names) > most else "")
 
 
 def _job(job: Mapping[str, Any]) -> dict[str, Any]:

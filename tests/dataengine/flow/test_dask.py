@@ -135,6 +135,17 @@ def test_workers_must_have_what_the_flow_needs(toy, tmp_path: Path, cluster: Clu
         run_flow(flow(toy(1), tmp_path / "c"), scheduler="tcp://127.0.0.1:9", progress=False)
 
 
+def test_one_process_a_gpu(toy, tmp_path: Path, monkeypatch) -> None:
+    log = tmp_path / "gpus.log"
+    wants = {"toy_gpu": {"kind": "GPU", "log": str(log)}}
+    monkeypatch.setattr("dataengine.flow.cluster._gpus", lambda: [])
+    with pytest.raises(ConfigError, match="needs a GPU and this machine has none"):
+        run_flow(flow(toy(6), tmp_path / "out", wants), progress=False)
+    monkeypatch.setattr("dataengine.flow.cluster._gpus", lambda: ["3", "5"])
+    run_flow(flow(toy(6), tmp_path / "out", wants), workers=8, progress=False)
+    assert set(log.read_text().split()) == {"3", "5"}
+
+
 def test_two_processes_give_the_store_of_one_and_outlive_a_deadly_episode(toy, tmp_path: Path) -> None:
     source = toy(5, camera=True)
     (tmp_path / "in" / "deadly-e1").touch()

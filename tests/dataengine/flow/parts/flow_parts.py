@@ -206,13 +206,23 @@ class Speak:
 
 @dataclass(frozen=True)
 class NeedsGpu:
+    """Wants a resource, and writes down which GPU it was given."""
+
+    kind: str = "SPACESHIP"
+    log: str = ""
     name = "toy_gpu"
     version = "1"
     reads = ()
-    resources = {"SPACESHIP": 1}  # noqa: RUF012
+
+    @property
+    def resources(self):
+        return {self.kind: 1}
 
     def run(self, episodes):
-        yield from episodes
+        for episode in episodes:
+            append(self.log, os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+            time.sleep(0.3)
+            yield episode
 
 
 @dataclass(frozen=True)
