@@ -1,8 +1,9 @@
-"""Pictures of the scene, without display: one small renderer per process and size, shadows and reflections off."""
+"""Pictures of the scene, without display: one small renderer per size, shadows and reflections off."""
 
 from __future__ import annotations
 
-from functools import cache
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
 import numpy as np
@@ -21,17 +22,42 @@ _OFF = (
     mujoco.mjtRndFlag.mjRND_FOG,
 )
 
+_renderers: dict[int, mujoco.Renderer] = {}
+_forked = False
+
+
+def _start() -> ThreadPoolExecutor:
+    """A GL context belongs to the thread that made it, so one thread draws for all; the caller waits for it."""
+    return ThreadPoolExecutor(1, "painter")
+
+
+def _start_again() -> None:
+    """In a forked process: the thread is gone, and a GL library that was in use would hang."""
+    global _painter, _forked
+    _painter, _forked = _start(), bool(_renderers)
+
+
+_painter = _start()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_again)
+
 
 def render(scene: Scene, camera: str, size: int) -> np.ndarray:
     """What a camera sees: `(size, size, 3)` uint8 RGB."""
     if camera not in CAMERAS:
         raise ConfigError(f"there is no camera {camera!r} in this world; it has {', '.join(CAMERAS)}")
-    renderer = _renderer(size)
-    renderer.update_scene(scene.data, camera=camera)
-    return renderer.render()
+    if _forked:
+        raise ConfigError("a process forked from one that has drawn cannot draw; start workers by spawn or forkserver")
+    return _painter.submit(_paint, scene, camera, size).result()
 
 
-@cache
+def _paint(scene: Scene, camera: str, size: int) -> np.ndarray:
+    if size not in _renderers:
+        _renderers[size] = _renderer(size)
+    _renderers[size].update_scene(scene.data, camera=camera)
+    return _renderers[size].render()
+
+
 def _renderer(size: int) -> mujoco.Renderer:
     try:
         renderer = mujoco.Renderer(load_model(), size, size)

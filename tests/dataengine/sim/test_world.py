@@ -1,7 +1,9 @@
 """The tabletop as an environment: reproducible, well described, and to be looked at."""
 
+import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -33,6 +35,26 @@ def test_the_same_seed_gives_the_same_attempt_bit_for_bit_in_a_used_and_in_a_new
     rollout(world, 5)
     assert_equal(first, rollout(world, 4))
     assert_equal(first, rollout(Tabletop(image_size=32), 4))
+
+
+def test_threads_side_by_side_see_what_one_alone_sees():
+    alone = [rollout(Tabletop(image_size=32), seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: rollout(Tabletop(image_size=32), seed), range(4)))
+    for one, other in zip(alone, together, strict=True):
+        assert_equal(one, other)
+
+
+def _look(seed: int) -> np.ndarray:
+    return Tabletop(image_size=32).reset(seed=seed)[0]["observation.images.front"]
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_a_forked_process_gets_an_error_and_no_hang():
+    before = _look(0)
+    with multiprocessing.get_context("fork").Pool(1) as pool, pytest.raises(ConfigError, match="forkserver"):
+        pool.apply_async(_look, (0,)).get(timeout=60)
+    np.testing.assert_array_equal(_look(0), before)
 
 
 def test_the_scene_does_not_depend_on_the_task():
