@@ -47,23 +47,18 @@ def video_clip(
 ) -> Clip:
     """Frames from `start` of a file (None: the whole file) for the rows of an episode, never decoded here.
 
-    Raises: `EpisodeError` when the file is damaged, or a whole file has another number of frames than there
-    are rows.
+    Whether a whole file has a frame for every row is seen when the episode is checked. Raises: `EpisodeError`
+    when the file is damaged.
     """
     try:
         depth = DepthCoding.from_info(feature.info) if camera.kind == "depth" else None
-        clip = VideoClip.from_file(
+        return VideoClip.from_file(
             path, start=start or 0, length=None if start is None else ref.length, fps=fps, depth=depth
         )
     except ConfigError as error:
         raise EpisodeError(ref.name, f"info.json says of its depth coding: {error}", feature=camera.source) from None
     except VideoError as error:
         raise EpisodeError(ref.name, f"{path.name} {error.reason}", feature=camera.source) from None
-    if clip.length != ref.length:
-        raise EpisodeError(
-            ref.name, f"its video has {clip.length} frames, its table {ref.length} rows", feature=camera.source
-        )
-    return clip
 
 
 def picture_clip(rows: Rows, key: str, feature: Feature, fps: float, ref: EpisodeRef) -> Clip:

@@ -19,9 +19,9 @@ from converters.lerobot_v2 import LeRobotV2
 from dataengine.store import Store
 
 
-def convert(source: Path, target: Path) -> Store:
+def convert(source: Path, target: Path, mapping: dict[str, Any] | None = None) -> Store:
     converter = detect(source)
-    plan = converter.plan(source)
+    plan = converter.plan(source, mapping)
     store = Store.create(target, fps=plan.fps, features=plan.features, embodiment=plan.embodiment)
     with store.writer() as writer:
         for ref in plan.episodes:
@@ -113,7 +113,10 @@ def test_stock_lerobot_reads_what_was_written(stock: Any, tmp_path: Path, versio
             row += 1
 
 
-@pytest.mark.parametrize("name", ["lerobot_v20", "lerobot_v21", "groot_lerobot/robot_sim.PickNPlace"])
+@pytest.mark.parametrize(
+    "name",
+    ["lerobot_v20", "lerobot_v21", pytest.param("groot_lerobot/robot_sim.PickNPlace", marks=pytest.mark.slow)],
+)
 def test_stock_lerobot_reads_real_files(stock: Any, tmp_path: Path, name: str) -> None:
     """Random rows against the source's own parquet and the source's own video, decoded by hand."""
     source = shared_data(name)
@@ -151,6 +154,13 @@ def test_stock_lerobot_reads_depth_and_language(stock: Any, tmp_path: Path) -> N
                 assert {k: one[k] for k in ("role", "content", "style")} == {
                     k: other[k] for k in ("role", "content", "style")
                 }
+
+
+def test_pictures_may_stay_pictures(stock: Any, tmp_path: Path) -> None:
+    rollouts = write_v2(tmp_path / "source", Folder(version="v2.0", cameras={TOP: "image"}))
+    dataset = stock(convert(tmp_path / "source", tmp_path / "store", {"cameras": {TOP: {"dtype": "image"}}}).root)
+    for row, frame in ((0, rollouts[0].frames[0]), (20, rollouts[1].frames[11])):
+        assert np.array_equal(np.rint(dataset[row][TOP].numpy().transpose(1, 2, 0) * 255), frame)
 
 
 def test_the_rate_need_not_be_whole(tmp_path: Path) -> None:
