@@ -72,6 +72,7 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
         "train_seconds": report.seconds,
         "train_cpu_seconds": report.cpu_seconds,
         "parameters": report.parameters,
+        "dtype": report.dtype,
         "loss": report.loss,
         "held_out": report.held_out.to_json(),
     }
@@ -119,7 +120,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--attempts", type=int, default=200, help="attempts: scenes times instructions")
     parser.add_argument("--tasks", nargs="+", default=["pick_red", "pick_blue"])
     parser.add_argument("--head", choices=["l1", "flow", "fast", "bins"], default="l1")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--parallel", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--work", type=Path, default=Path("out/bench/policy"), help="stores, runs and what is done")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)

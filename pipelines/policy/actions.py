@@ -21,8 +21,7 @@ from dataengine.errors import ConfigError
 
 TURN = {"rad": 2 * np.pi, "deg": 360.0}
 _GRIPPER = re.compile(r"grip|jaw|finger|claw", re.IGNORECASE)
-_QUATERNION = re.compile(r"^(.*?)q?([xyzw])$", re.IGNORECASE)
-_VECTOR = re.compile(r"^(.*?)(?:r|rot|rotvec|axis_?angle)[._]?([xyz012])$", re.IGNORECASE)
+_QUATERNION = re.compile(r"^(.*?)q([xyzw])$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -165,60 +164,69 @@ def understand(
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"relative: the action has no element {name!r}{hint} It has: {', '.join(names)}")
 
-    declared = action.info.get("kind")
+    declared = action.info.get("control", action.info.get("kind"))
+    quaternions, rotvecs, others = _rotations(names, action.info.get("rotations", ()))
+    turning = {i for places in quaternions + rotvecs for i in places}
     notes: list[str] = []
     places = []
     for i, name in enumerate(names):
-        problem = _why_absolute(i, name, units[i], declared, like, state_units, actions, states)
+        problem: str | None = None
+        if name not in like:
+            problem = f"observation.state has no element of that name, only {', '.join(like) or 'nothing'}"
+        elif declared == "delta":
+            problem = "the dataset declares its actions as deltas already"
+        elif units[i] and (other := state_units[like[name]]) and units[i] != other:
+            problem = f"its unit is {units[i]!r}, the state's is {other!r}"
+        elif i in others:
+            problem = "a rotation written this way has no difference"
+        elif i not in turning and not _follows(actions[:, i], states[:, like[name]]):
+            problem = "its values do not follow the state's: a delta or a velocity, or another zero"
         asked = name in wanted if wanted is not None else not _GRIPPER.search(name)
         if wanted and asked and problem:
             raise ConfigError(f"relative: {name!r} cannot be predicted relative to the state: {problem}")
         if asked and problem and name in like and wanted is None:
             notes.append(f"{name} stays as it is: {problem}")
         places.append(like[name] if asked and not problem else -1)
-    quaternions, rotvecs = _rotations(names, action.info.get("rotation"), places)
+
+    for group in quaternions + rotvecs:  # a rotation is relative as a whole or not at all
+        if any(places[i] < 0 for i in group):
+            for i in group:
+                places[i] = -1
+    quaternions, rotvecs = (tuple(g for g in some if places[g[0]] >= 0) for some in (quaternions, rotvecs))
     return ActionSpace(names, units, tuple(places), quaternions, rotvecs), notes
 
 
-def _why_absolute(
-    i: int,
-    name: str,
-    unit: str | None,
-    declared: Any,
-    like: Mapping[str, int],
-    state_units: tuple[str | None, ...],
-    actions: np.ndarray,
-    states: np.ndarray,
-) -> str | None:
-    if name not in like:
-        return f"observation.state has no element of that name, only {', '.join(like) or 'nothing'}"
-    if declared == "delta":
-        return "the dataset declares its actions as deltas already"
-    other = state_units[like[name]]
-    if unit and other and unit != other:
-        return f"its unit is {unit!r}, the state's is {other!r}"
-    a, s = actions[:, i].astype(np.float64), states[:, like[name]].astype(np.float64)
+def _follows(action: np.ndarray, state: np.ndarray) -> bool:
+    """Whether an action element `(N,)` says where the state's shall be, rather than how it shall change."""
+    a, s = action.astype(np.float64), state.astype(np.float64)
     spread = max(float(np.ptp(s)), float(np.ptp(a)))
-    if spread > 0 and np.median(np.abs(a - s)) > 0.5 * spread:
-        return "its values do not follow the state's: a delta or a velocity, or another zero"
-    return None
+    return spread == 0 or float(np.median(np.abs(a - s))) <= 0.5 * spread
 
 
-def _rotations(
-    names: tuple[str, ...], convention: Any, places: list[int]
-) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """Groups of elements that are one rotation: `…qx …qy …qz …qw` by name, three by name where it is declared."""
-    convention = str(convention or "").lower()
-    found: dict[str, dict[str, int]] = {}
-    pattern = _QUATERNION if "quat" in convention or any(re.search(r"qw$", n, re.I) for n in names) else None
-    if pattern is None and re.search(r"rotvec|axis.?angle|rotation.?vector", convention):
-        pattern = _VECTOR
-    if pattern is None:
-        return (), ()
-    for i, name in enumerate(names):
-        if places[i] >= 0 and (match := pattern.match(name)) and (pattern is _VECTOR or "q" in name[-2:].lower()):
-            axis = match[2].lower()
-            found.setdefault(match[1], {})["xyz"[int(axis)] if axis.isdigit() else axis] = i
-    wanted = "xyzw" if pattern is _QUATERNION else "xyz"
-    groups = tuple(tuple(group[axis] for axis in wanted) for group in found.values() if set(group) == set(wanted))
-    return (groups, ()) if pattern is _QUATERNION else ((), groups)
+Groups = tuple[tuple[int, ...], ...]
+
+
+def _rotations(names: tuple[str, ...], declared: Sequence[Mapping[str, Any]]) -> tuple[Groups, Groups, set[int]]:
+    """Elements that are one rotation: quaternions (places of x, y, z, w), rotation vectors, and all elements of those
+    conventions (six numbers, a matrix) that stay absolute. Declared by the feature, else quaternions by their names.
+    """
+    quaternions: list[tuple[int, ...]] = []
+    rotvecs: list[tuple[int, ...]] = []
+    others: set[int] = set()
+    for each in declared:
+        convention, places = each["convention"], tuple(range(int(each["start"]), int(each["stop"])))
+        if convention == "quaternion_xyzw":
+            quaternions.append(places)
+        elif convention == "quaternion_wxyz":
+            quaternions.append((*places[1:], places[0]))
+        elif convention == "axis_angle":
+            rotvecs.append(places)
+        elif not convention.startswith("euler"):  # Euler angles are angles, each on its own
+            others.update(places)
+    if not declared:
+        found: dict[str, dict[str, int]] = {}
+        for i, name in enumerate(names):
+            if match := _QUATERNION.match(name):
+                found.setdefault(match[1], {})[match[2].lower()] = i
+        quaternions = [tuple(group[axis] for axis in "xyzw") for group in found.values() if len(group) == 4]
+    return tuple(quaternions), tuple(rotvecs), others

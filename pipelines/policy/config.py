@@ -24,7 +24,8 @@ class PolicyConfig:
     steps: optimiser steps; a number of minutes would make two machines train two different models.
     holdout: share of the episodes kept for the held-out error, where the dataset has no split of its own.
     shift: random shift of the pictures in pixels. flow_draws: noise samples per picture; encoding dominates.
-    save_every: steps between checkpoints to resume from. threads: more than one is slower on small models.
+    save_every: steps between checkpoints to resume from. dtype: `auto` computes in bfloat16 where the processor does,
+    which is nearly twice as fast, and learns the same. threads: more than one is slower on small models.
     """
 
     head: Head = "l1"
@@ -56,7 +57,7 @@ class PolicyConfig:
     seed: int = 0
     save_every: int = 200
     device: str = "cpu"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = 1
 
     def __post_init__(self) -> None:

@@ -41,6 +41,17 @@ class HeldOut:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """A table for people: each element's error and those of the baselines, then where the words count."""
+        shown = ("policy", "mean_action", "repeat_last")
+        rows = [f"held-out error of {self.episodes} episodes".ljust(34) + "".join(name.rjust(13) for name in shown)]
+        for i, (name, unit) in enumerate(zip(self.names, self.units, strict=True)):
+            values = "".join(f"{self.errors[each][i]:13.4g}" for each in shown)
+            rows.append(f"  {name} [{unit or '?'}]".ljust(34) + values)
+        spoken = [c for c in ("policy", "no_instruction", "other_instruction") if f"first_{c}" in self.score]
+        scores = ", ".join(f"{c.replace('_', ' ')} {self.score[f'first_{c}']:.3g}" for c in spoken)
+        return [*rows, f"first {FIRST} steps, in standard deviations: {scores}"]
+
 
 def measure(spec: Spec, model: VLA, frames: Frames) -> HeldOut | None:
     """Errors of a policy on the held-out episodes; None when there are none."""

@@ -119,8 +119,11 @@ def specify(frames: Frames, config: PolicyConfig) -> tuple[Spec, list[str]]:
         raise ConfigError("this dataset cannot train the policy: no element of 'action' ever changes")
     if still := [name for name, moves in zip(space.names, moving, strict=True) if not moves]:
         notes.append(f"never changes, is predicted as it is: {', '.join(still)}")
-    units = [f"{n} [{u or 'unit unknown'}]" for n, u in zip(space.names, space.units, strict=True)]
-    notes.append(f"actions at {frames.fps:g} Hz: {', '.join(units)}")
+    known = [f"{n} [{u}]" for n, u in zip(space.names, space.units, strict=True) if u]
+    unknown = [n for n, u in zip(space.names, space.units, strict=True) if not u]
+    notes.append(f"{space.size} actions at {frames.fps:g} Hz: {', '.join(known) or 'units unknown'}")
+    if known and unknown:
+        notes.append(f"unit unknown: {', '.join(unknown)}")
     notes.append(
         f"relative to the state at the chunk's start: {', '.join(space.relative)}"
         if space.relative

@@ -72,7 +72,15 @@ class StockReport:
     command: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "summary": self.summary}
+
+    @property
+    def summary(self) -> str:
+        first, last = self.losses[0], self.losses[-1]
+        return (
+            f"{self.policy}: {self.steps} steps in {self.seconds:.0f} s, loss {first:.4g} -> {last:.4g}\n"
+            f"checkpoint in {self.checkpoint}"
+        )
 
 
 def why_not(policy_type: str, features: Mapping[str, Feature]) -> str | None:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class TrainReport:
 
     policy: str
     head: str
+    dtype: str
     parameters: int
     steps: int
     seconds: float
@@ -56,7 +57,18 @@ class TrainReport:
     held_out: HeldOut | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "summary": self.summary}
+
+    @property
+    def summary(self) -> str:
+        """What a person wants to know, in a few lines."""
+        first, last = self.loss
+        size, minutes = f"{self.parameters / 1e6:.2f} M parameters", f"{self.seconds / 60:.1f} min"
+        head = (
+            f"{self.head} head, {size}, {self.dtype}: {self.steps} steps in {minutes}, loss {first:.3g} -> {last:.3g}"
+        )
+        lines = [head, f"learned from {self.episodes} episodes, {self.frames} frames", *self.notes]
+        return "\n".join([*lines, *(self.held_out.lines() if self.held_out else ()), f"policy in {self.policy}"])
 
 
 def train(
@@ -76,7 +88,7 @@ def train(
     """
     from dataengine.store import Store
 
-    config, out = config or PolicyConfig(), Path(out)
+    config, out = with_dtype(config or PolicyConfig()), Path(out)
     with Progress() as progress, threads(config.threads):
         opened = Store.open(Path(store))
         frames = gather(opened, config, cache or out / "pictures", progress.counter)
@@ -97,6 +109,7 @@ def train(
     report = TrainReport(
         policy=str(out / "policy"),
         head=config.head,
+        dtype=config.dtype,
         parameters=model.size,
         steps=config.steps,
         seconds=round(spent[0], 1),
@@ -189,6 +202,18 @@ def learning_rate(config: PolicyConfig, step: int) -> float:
     warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     left = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * min(1.0, left))))
+
+
+def with_dtype(config: PolicyConfig) -> PolicyConfig:
+    """`auto` settled for this machine: bfloat16 where the device multiplies it natively, elsewhere it is slower."""
+    if config.dtype != "auto":
+        return config
+    if config.device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        flags = Path("/proc/cpuinfo")  # Linux; elsewhere unknown, so float32
+        native = config.device == "cpu" and flags.exists() and "avx512_bf16" in flags.read_text()
+    return replace(config, dtype="bfloat16" if native else "float32")
 
 
 def _fingerprint(frames: Frames, config: PolicyConfig) -> str:

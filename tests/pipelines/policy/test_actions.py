@@ -50,10 +50,11 @@ def test_rotations_against_matrices(kind):
     here, turn = Rotation.random(200, random_state=2), Rotation.from_rotvec(rng.normal(0, 0.3, (200, 3)))
     there = Rotation.from_matrix(turn.as_matrix() @ here.as_matrix())
     if kind == "quaternion":
-        names, info = (*XYZ, *QUATERNION), {"rotation": "quaternion_xyzw"}
+        names, info = (*XYZ, *QUATERNION), {}  # known by its names
         write = Rotation.as_quat
     else:
-        names, info = (*XYZ, "ee.rx", "ee.ry", "ee.rz"), {"rotation": "rotvec"}
+        names = (*XYZ, "ee.rx", "ee.ry", "ee.rz")
+        info = {"rotations": [{"start": 3, "stop": 6, "convention": "axis_angle"}]}
         write = Rotation.as_rotvec
     place = rng.uniform(-1, 1, (200, 3))
     states = np.concatenate([place, write(here)], axis=1)
@@ -76,8 +77,27 @@ def test_rotations_against_matrices(kind):
     if kind == "quaternion":
         assert np.abs(space.difference(actions, back)).max() < 1e-7  # q and -q are no error
 
-    found, _ = understand(feature(names, **info), feature(names, **info), None, actions[1::2], states[1::2])
+    found, _ = understand(feature(names, **info), feature(names, **info), None, actions, states)
     assert (found.quaternions or found.rotvecs) == (places,)
+
+
+def test_quaternions_in_the_other_order_and_rotations_without_a_difference():
+    here, there = (Rotation.random(300, random_state=k) for k in (3, 4))
+    names = tuple(f"q{i}" for i in range(4))
+    states, actions = here.as_quat(scalar_first=True), there.as_quat(scalar_first=True)
+    for convention, relative in (("quaternion_wxyz", names), ("matrix", ())):
+        info = {"rotations": [{"start": 0, "stop": 4, "convention": convention}]}
+        space, _ = understand(feature(names, **info), feature(names), None, actions, states)
+        assert space.relative == relative
+    space, _ = understand(
+        feature(names, rotations=[{"start": 0, "stop": 4, "convention": "quaternion_wxyz"}]),
+        feature(names),
+        None,
+        actions,
+        states,
+    )
+    turn = space.encode(actions[:, None], states)[:, 0]
+    np.testing.assert_allclose(Rotation.from_rotvec(turn).as_matrix() @ here.as_matrix(), there.as_matrix(), atol=1e-9)
 
 
 def test_a_chunk_is_relative_to_its_start_alone():
@@ -95,7 +115,7 @@ def test_deltas_are_left_alone(action, declared, why):
     if action == "velocity":
         actions = np.random.default_rng(1).normal(0, 0.02, (400, 1))
         states = states + 3
-    info = {"kind": declared} if declared else {}
+    info = {"control": declared} if declared else {}
     space, notes = understand(feature(["x"], **info), feature(["x"]), None, actions, states)
     assert space.relative == () and why in notes[0]
 
