@@ -1,8 +1,8 @@
-"""Appends that are killed (SIGKILL) before the n-th rename, link or removal, for every n: run as a program.
+"""Commits that are killed (SIGKILL) before the n-th rename, link or removal, for every n: run as a program.
 
     python store_killed.py FOLDER
 
-makes FOLDER/<n>/ for n = 0, 1, … until an append survives, and prints a JSON line {"n": …, "acknowledged": […]}
+makes FOLDER/<n>/ for n = 0, 1, … until a commit survives, and prints a JSON line {"n": …, "acknowledged": […]}
 for each.
 """
 
@@ -25,7 +25,7 @@ from dataengine.store import Store  # noqa: E402
 
 
 def killed_at(root: Path, n: int, log: int) -> None:
-    """Append one more episode to the store; die before step n. An acknowledged id goes to the descriptor `log`."""
+    """Commit one more episode to the store; die before step n. An acknowledged id goes to the descriptor `log`."""
     steps = 0
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,14 +39,14 @@ def killed_at(root: Path, n: int, log: int) -> None:
         return step
 
     store = Store.open(root)
+    shard = store.seal(episode(2, 6, SMALL), root.with_name(f"shard{n}"))
     with store.writer() as writer:
         os.link = counted(os.link)
         for name in ("replace", "rename", "unlink"):
             setattr(Path, name, counted(getattr(Path, name)))
         shutil.rmtree = counted(shutil.rmtree)  # type: ignore[assignment]
-        made = episode(2, 6, SMALL)
-        writer.append(made)
-        os.write(log, made.id.encode() + b"\n")
+        writer.commit(shard)
+        os.write(log, shard.episode_id.encode() + b"\n")
     os._exit(0)
 
 

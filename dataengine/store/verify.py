@@ -101,12 +101,14 @@ def _metadata(store: Store, seen: set[str]) -> Iterator[Problem]:
         seen.add(path)
         if not _under_way(store, path, expected):
             yield from _checksum(store, path, expected, None)
-    for path in (store.root / layout.INFO, kept(store.root, layout.INFO)):
-        try:
-            if read_json(path) == store.commit.info or path != store.root / layout.INFO:
-                return
-        except DataEngineError:
-            continue
+    try:
+        info = read_json(store.root / layout.INFO)
+        old = kept(store.root, layout.INFO)
+        if info == store.commit.info or (old.exists() and info == read_json(old)):
+            return
+    except DataEngineError as error:
+        yield Problem("damaged", layout.INFO, str(error))
+        return
     yield Problem("checksum", layout.INFO, "is not what the last commit wrote")
 
 
