@@ -169,13 +169,18 @@ def not_a_number(episode: Episode, rng: np.random.Generator, scales: Mapping[str
 
 def dead_sensor(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """One measured dimension stands at its first value; its command moves by half of its own usual range."""
-    action, state = episode.frames.get("action"), episode.frames.get("observation.state")
-    if action is None or state is None or action.shape != state.shape:
+    if not {"action", "observation.state"} <= set(episode.frames):
         return None
-    action, state = _matrix(action), _matrix(state)
-    moved = np.ptp(action, axis=0) > 0.5 * np.ptp(state, axis=0)
-    dims = np.nonzero(moved & (np.ptp(state, axis=0) > 0))[0]
-    if not dims.size:
+    action, state = _matrix(episode.frames["action"]), _matrix(episode.frames["observation.state"])
+    commands, sensors = episode.features["action"].names, episode.features["observation.state"].names
+    if commands and sensors:
+        pairs = [(commands.index(name), at) for at, name in enumerate(sensors) if name in commands]
+    else:
+        pairs = [(at, at) for at in range(action.shape[1])] if action.shape == state.shape else []
+    moved = np.ptp(action, axis=0)
+    range_ = np.ptp(state, axis=0)
+    dims = [s for a, s in pairs if range_[s] > 0 and moved[a] > 0.5 * range_[s]]
+    if not dims:
         return None
     dim = int(rng.choice(dims))
     whole = slice(0, len(episode))

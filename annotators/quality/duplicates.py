@@ -1,9 +1,13 @@
-"""Episodes that stand in the set twice: the same bytes under another id, or the same motion stored again."""
+"""Episodes that stand in the set twice: the same numbers under another id, whole or in part, or rounded.
+
+Two recordings of one task are alike but never share numbers; scripted demonstrations correlate at 0.995 to 0.99997
+with each other. So what is compared is not likeness but identity: exact values, or sums that agree to a ten-thousandth.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,69 +17,111 @@ from annotators.quality.base import Check, Verdict
 from annotators.quality.reference import Reference
 from annotators.quality.view import View
 
-PROBES = 48
+PROBES = 32
+BINS = 128
+# Episodes are compared when they agree in any of so many bins.
+INDEXED = 16
+FEWEST = 64
+EMPTY = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Duplicate(Check):
-    """The same numbers as an earlier episode of the set. Value: 1 for equal bytes, 1 - distance for near-equal ones.
+    """The same numbers as an earlier episode of the set; the first one stays. Value: share of numbers in common.
 
-    Scripted demonstrations of one task correlate with each other at 0.995 to 0.99997, so near-equal means equal to
-    `near`, as a share of each dimension's own deviation, in every one of 48 random weighted sums over the episode:
-    far below any second execution, above rounding to float32 or another encoding. The first one in the set stays.
+    The share is the Jaccard similarity of the sets of pairs of numbers (`_signature`), in float32, estimated by
+    one-permutation min-hashing (Li, Owen & Zhang, 2012, "One Permutation Hashing"). It bears that the duplicate
+    was cut or damaged elsewhere. Rounded copies share no exact value: they are told by 32 random
+    weighted sums over the episode that agree to `near` of each dimension's own deviation, and count as 1.
     """
 
     name = "duplicate"
     severity = "critical"
-    threshold: float = 0.5
+    threshold: float = 0.45
     near: float = 1e-4
 
     def measure(self, view: View) -> dict[str, Any] | None:
-        signals = sorted(view.signals.values(), key=lambda s: s.key)
-        if not signals:
+        if not view.signals:
             return None
-        digest = hashlib.sha256()
-        for signal in signals:
-            digest.update(signal.key.encode() + str(signal.values.shape).encode())
-            digest.update(np.ascontiguousarray(view.episode.frames[signal.key]).tobytes())
-        return {"hash": digest.hexdigest(), "frames": len(view), "probe": _probe(view).round(9).tolist()}
+        return {"frames": len(view), "probe": _probe(view).round(9).tolist(), "bins": _signature(view).tolist()}
 
     def fit(self, measures: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """For every duplicate its elder twin and the distance, found by hash and by sorting on one probe."""
+        """For every duplicate the earlier episode that it shares most with, and how much."""
+        given = {name: m for name, m in measures.items() if m is not None}
+        order = {name: place for place, name in enumerate(given)}
         found: dict[str, list[Any]] = {}
-        first: dict[str, str] = {}
-        order = {name: place for place, name in enumerate(measures)}
-        for name, measure in measures.items():
-            if measure is None:
-                continue
-            elder = first.setdefault(measure["hash"], name)
-            if elder != name:
-                found[name] = [elder, 0.0]
-        distinct = [(m["probe"], m["frames"], n) for n, m in measures.items() if m is not None and n not in found]
-        distinct.sort(key=lambda item: item[0])
-        for at, (probe, frames, name) in enumerate(distinct):
-            for other, length, twin in distinct[at + 1 :]:
+        for one, other, value in (*self._rounded(given), *_sharing(given)):
+            elder, younger = sorted((one, other), key=order.__getitem__)
+            if value >= 0.5 * self.threshold and value > found.get(younger, [None, 0.0])[1]:
+                found[younger] = [elder, value]
+        return found
+
+    def _rounded(self, given: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+        """Pairs whose probes agree, by sorting on the first probe."""
+        ordered = sorted((m["probe"], m["frames"], name) for name, m in given.items())
+        for at, (probe, frames, name) in enumerate(ordered):
+            for other, length, twin in ordered[at + 1 :]:
                 if other[0] - probe[0] > self.near:
                     break
-                if length == frames and len(other) == len(probe):
-                    distance = float(np.abs(np.subtract(probe, other)).max())
-                    if distance <= self.near:
-                        elder, younger = sorted((name, twin), key=order.__getitem__)
-                        found.setdefault(younger, [elder, distance])
-        return found
+                if length == frames and np.abs(np.subtract(probe, other)).max() <= self.near:
+                    yield name, twin, 1.0
 
     def assess(self, view: View, reference: Reference) -> Verdict:
         if reference.episodes < 2:
             return Verdict(unknown="there is no other episode")
         if not view.signals:
             return Verdict(unknown="there is neither state nor action to compare")
-        twin = (reference.part(self.name) or {}).get(view.episode.id)
-        if twin is None:
-            return Verdict(worst=0.0)
-        elder, distance = twin
-        value = 1.0 - distance
-        reason = f"{'equals' if distance == 0 else 'is nearly'} episode {elder}"
+        elder, value = (reference.part(self.name) or {}).get(view.episode.id, ("", 0.0))
+        if value < self.threshold:
+            return Verdict(worst=value)
+        reason = f"{'equals' if value == 1 else f'shares {value:.0%} of its numbers with'} episode {elder}"
         return Verdict((self.finding(0, len(view), value, reason),), worst=value)
+
+
+def _sharing(given: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Pairs that agree in an indexed bin, with the share of all filled bins in which they agree."""
+    shelves: dict[tuple[int, int], list[str]] = defaultdict(list)
+    bins = {name: np.array(m["bins"], np.int64) for name, m in given.items()}
+    seen: set[tuple[str, str]] = set()
+    for name, own in bins.items():
+        for shelf in ((b, int(own[b])) for b in range(INDEXED) if own[b] != EMPTY):
+            for other in shelves[shelf]:
+                if (other, name) in seen:
+                    continue
+                seen.add((other, name))
+                filled = (own != EMPTY) | (bins[other] != EMPTY)
+                yield other, name, float((own == bins[other])[filled].mean())
+            shelves[shelf].append(name)
+
+
+def _signature(view: View) -> np.ndarray:
+    """`(BINS,)` int64: the smallest 32-bit hash of each bin over the set of all moving pairs; EMPTY if none.
+
+    A pair is what two dimensions show in one frame: scripts may move one dimension alike in every episode, hardly
+    two that have nothing to do with each other. Each living dimension stands in four pairs.
+    """
+    columns = np.concatenate([view.signals[key].values for key in sorted(view.signals)], axis=1)
+    bits = columns.astype(np.float32).view(np.uint32).astype(np.uint64)
+    bits = bits[:, (bits != bits[:1]).any(axis=0)]
+    dims = bits.shape[1]
+    smallest = np.full(BINS, EMPTY, np.int64)
+    if len(bits) * dims < FEWEST:
+        return smallest
+    changed = np.zeros(bits.shape, bool)
+    changed[1:] = bits[1:] != bits[:-1]
+    for apart in {1, dims // 3 + 1}:
+        partner = np.roll(bits, -apart, axis=1)
+        hashes = _mix(_mix(bits + np.uint64(apart)) ^ partner)[changed & np.roll(changed, -apart, axis=1)]
+        np.minimum.at(smallest, (hashes % BINS).astype(np.int64), (hashes >> np.uint64(32)).astype(np.int64))
+    return smallest
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64: every bit of the input changes half of the output's."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
 
 
 def _probe(view: View) -> np.ndarray:
@@ -92,5 +138,5 @@ def _probe(view: View) -> np.ndarray:
         weights = random.standard_normal((PROBES, len(values) + values.shape[1]))
         total += np.einsum("pt,td,pd->p", weights[:, : len(values)], unit, weights[:, len(values) :])
         # Where a dimension stands counts too: two episodes of equal shape at another place are two episodes.
-        total += weights[:, len(values) :] @ (centre / (np.abs(centre) + spread + 1e-9) + centre)
+        total += weights[:, len(values) :] @ centre
     return total / np.sqrt(max(len(view), 1))
