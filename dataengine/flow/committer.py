@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,7 @@ from dataengine.episode import Feature
 from dataengine.errors import ConfigError, EpisodeError, StoreError
 from dataengine.flow.events import EventLog
 from dataengine.flow.fingerprint import feature_from
-from dataengine.flow.folder import FlowFolder, append_line, read_json, read_lines, write_json
+from dataengine.flow.folder import FlowFolder, append_lines, read_json, read_lines, write_json
 from dataengine.flow.labels import label_file, read_label
 from dataengine.flow.shards import open_shard
 from dataengine.flow.spec import FlowSpec
@@ -27,6 +28,22 @@ from dataengine.flow.task import Outcome, Output, Task
 _LABELS_AT_ONCE = 500
 # What a store consists of; nothing else in its folder is ever removed.
 _STORE_FOLDERS = ("meta", "data", "videos", "labels", ".dataengine")
+
+
+@dataclass
+class Verdict:
+    """What became of one outcome. twice: outputs whose episode had come before. problem: why it cannot be taken."""
+
+    task: Task
+    outcome: Outcome
+    taken: list[Output] = field(default_factory=list)
+    twice: list[Output] = field(default_factory=list)
+    fresh: list[tuple[Task, Output]] = field(default_factory=list)
+    problem: EpisodeError | None = None
+
+    def refuse(self, problem: EpisodeError) -> None:
+        self.problem = problem
+        self.taken, self.twice, self.fresh = [], [], []
 
 
 class Committer:
@@ -46,6 +63,7 @@ class Committer:
         self._pending: dict[str, dict[str, str]] = {}
         self._waiting: dict[str, None] = {}
         self._came: set[str] = set()
+        self._coming: set[str] = set()
 
     def __enter__(self) -> Committer:
         if (self.folder.out / "meta" / "info.json").exists():
@@ -75,25 +93,64 @@ class Committer:
             for name, content in output.labels.items()
         )
 
-    def commit(self, task: Task, outcome: Outcome) -> tuple[list[Output], list[Output]]:
-        """Commit an outcome; gives what is in the store now, and what came a second time.
+    def commit(self, batch: Sequence[tuple[Task, Outcome]]) -> list[Verdict]:
+        """Commit outcomes in order, all at once; what became of each.
 
-        Raises `EpisodeError` for an episode the store cannot take, `ConfigError` where the store holds the
-        episode as another flow made it.
+        An outcome that the store cannot take has a `problem` and leaves nothing behind. Raises `ConfigError` where
+        the store holds an episode as another flow made it.
         """
-        taken, twice = [], []
-        for output in outcome.outputs:
-            if output.id in self._came:
-                twice.append(output)
-                continue
-            if output.id in self._present:
-                self._check_same(task, output)
-            else:
-                self._commit(task, output)
-            self._came.add(output.id)
-            taken.append(output)
-            self._take_labels(output)
-        return taken, twice
+        verdicts = [self._judge(task, outcome) for task, outcome in batch]
+        fresh = [new for verdict in verdicts for new in verdict.fresh]
+        try:
+            self._commit(fresh)
+        except EpisodeError:
+            for verdict in verdicts:  # one of them does not fit: find out which
+                try:
+                    self._commit(verdict.fresh)
+                except EpisodeError as error:
+                    verdict.refuse(error)
+        for verdict in verdicts:
+            self._came |= {output.id for output in verdict.taken}
+            for output in verdict.taken:
+                self._take_labels(output)
+        return verdicts
+
+    def _judge(self, task: Task, outcome: Outcome) -> Verdict:
+        """What is to be done with an outcome, before anything is."""
+        verdict = Verdict(task, outcome)
+        try:
+            for output in outcome.outputs:
+                if output.id in self._came or output.id in self._coming:
+                    verdict.twice.append(output)
+                    continue
+                if output.id in self._present:
+                    self._check_same(task, output)
+                else:
+                    self._check_fits(output)
+                    verdict.fresh.append((task, output))
+                verdict.taken.append(output)
+        except EpisodeError as error:
+            verdict.refuse(error)
+        self._coming |= {output.id for _, output in verdict.fresh}
+        return verdict
+
+    def _commit(self, fresh: Sequence[tuple[Task, Output]]) -> None:
+        if not fresh:
+            return
+        if self._writer is None:
+            self._writer = self._stack.enter_context(self._store.writer())
+        lines = [
+            {"id": output.id, "base": output.base, "source": task.source, "episode": task.episode}
+            for task, output in fresh
+        ]
+        append_lines(self.folder.root / "committed.jsonl", lines, durable=True)
+        self._writer.commit_all([open_shard(self.folder.staging(output.base)) for _, output in fresh])
+        for line in lines:
+            write_mark(self.folder, line)
+            self._present.add(line["id"])
+            self._known[line["id"]] = line
+            shutil.rmtree(self.folder.staging(line["base"]), ignore_errors=True)
+        self._coming -= {line["id"] for line in lines}
 
     def flush_labels(self) -> None:
         """Write what waits, one file a label, and note that it is there."""
@@ -110,27 +167,12 @@ class Committer:
             for episode, content in wanted.items():
                 noted.setdefault(episode, {})[name] = content
                 self._labelled.setdefault(episode, {})[name] = content
-        append_line(self.folder.root / "committed.jsonl", {"labels": noted}, durable=True)
+        append_lines(self.folder.root / "committed.jsonl", [{"labels": noted}], durable=True)
         for wanted in self._pending.values():
             for content in wanted.values():
                 label_file(self.folder, content).unlink(missing_ok=True)
         self._pending.clear()
         self._waiting.clear()
-
-    def _commit(self, task: Task, output: Output) -> None:
-        features = {key: feature_from(data) for key, data in self._described(output).items()}
-        if self._store is None:
-            self._create(output.fps, features)
-        self._check_fits(output, features)
-        if self._writer is None:
-            self._writer = self._stack.enter_context(self._store.writer())
-        line = {"id": output.id, "base": output.base, "source": task.source, "episode": task.episode}
-        append_line(self.folder.root / "committed.jsonl", line, durable=True)
-        self._writer.commit(open_shard(self.folder.staging(output.base)))
-        write_mark(self.folder, line)
-        self._present.add(output.id)
-        self._known[output.id] = line
-        shutil.rmtree(self.folder.staging(output.base), ignore_errors=True)
 
     def _described(self, output: Output) -> dict[str, Any]:
         found = read_json(self.folder.features(output.features))
@@ -160,9 +202,12 @@ class Committer:
                 "choose another `out`, or build the store anew with --overwrite (results of unchanged stages are kept)"
             )
 
-    def _check_fits(self, output: Output, features: Mapping[str, Feature]) -> None:
+    def _check_fits(self, output: Output) -> None:
         from dataengine.store.schema import differences
 
+        features = {key: feature_from(data) for key, data in self._described(output).items()}
+        if self._store is None:
+            self._create(output.fps, features)
         if output.fps != self._store.fps:
             raise EpisodeError(output.id, f"it has {output.fps:g} frames a second, the store {self._store.fps:g}")
         if found := differences(self._store.features, features):

@@ -26,8 +26,8 @@ def run_in_order(
     executor: Callable[[], Executor],
     recall: Callable[[Task], Outcome | None],
     events: EventLog,
-) -> Iterator[tuple[Task, Outcome]]:
-    """Every task with its outcome, in order of the tasks, whatever order they finish in.
+) -> Iterator[list[tuple[Task, Outcome]]]:
+    """Every task with its outcome, in order of the tasks, whatever order they finish in; as many as are ready.
 
     executor: called when the first task must really run, so that a run with nothing to do starts no cluster.
     recall: what is known from an earlier run. Raises `Cancelled`, and what is wrong with workers or the
@@ -50,14 +50,15 @@ def run_in_order(
             order.append(task.index)
             if (known := recall(task)) is not None:
                 ready[task.index] = (task, known)
-                if order[0] == task.index:
-                    break
                 continue
             workers = workers or executor()
             running[task.index] = task
             workers.submit(task)
+        batch = []
         while order and order[0] in ready:
-            yield ready.pop(order.pop(0))
+            batch.append(ready.pop(order.pop(0)))
+        if batch:
+            yield batch
         if events.cancelled():
             raise Cancelled
         if exhausted and not running:

@@ -7,12 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dataengine.errors import EpisodeError
 from dataengine.flow.cluster import Executor
-from dataengine.flow.committer import Committer
+from dataengine.flow.committer import Committer, Verdict
 from dataengine.flow.dispatch import run_in_order
 from dataengine.flow.events import EventLog
 from dataengine.flow.fingerprint import chain_key, digest, part_key, plain
@@ -76,25 +76,25 @@ class Driver:
                 known = self._recall(task)
                 return known if known and committer.recall_is_whole(known) else None
 
-            for task, outcome in run_in_order(tasks, self._workers, recall, self.events):
-                if outcome.state == "failed":
-                    self._quarantine(task, outcome)
-                else:
-                    self._take(committer, task, outcome)
+            for batch in run_in_order(tasks, self._workers, recall, self.events):
+                for task, outcome in batch:
+                    if outcome.state == "failed":
+                        self._quarantine(task, outcome)
+                for verdict in committer.commit([each for each in batch if each[1].state == "done"]):
+                    self._take(verdict)
                 self._show()
 
-    def _take(self, committer: Committer, task: Task, outcome: Outcome) -> None:
-        try:
-            taken, twice = committer.commit(task, outcome)
-        except EpisodeError as error:
+    def _take(self, verdict: Verdict) -> None:
+        task, outcome = verdict.task, verdict.outcome
+        if verdict.problem is not None:
             self.folder.done(task.key).unlink(missing_ok=True)
-            self._quarantine(task, replace(outcome, state="failed", stage="commit", reason=str(error)))
+            self._quarantine(task, replace(outcome, state="failed", stage="commit", reason=str(verdict.problem)))
             return
         self.quarantine.release(self._quarantine_key(task.source), self.run)
-        self.tally.finished(outcome, taken, twice, task.episode)
+        self.tally.finished(outcome, verdict.taken, verdict.twice, task.episode)
         if not outcome.reused:
             seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
-            self.events.write("episode", episode=task.episode, ids=[o.id for o in taken], seconds=seconds)
+            self.events.write("episode", episode=task.episode, ids=[o.id for o in verdict.taken], seconds=seconds)
             for drop in outcome.drops:
                 self.events.write("drop", episode=task.episode, stage=drop.stage, reason=drop.reason)
 
@@ -120,8 +120,8 @@ class Driver:
         tasks = self._tasks(before, stage)
         self._phase(f"observe for {stage.label}")
         seen: list[str] = []
-        outcomes = run_in_order(tasks, self._workers, self._recall, self.events)
-        for count, (task, outcome) in enumerate(outcomes, 1):
+        batches = run_in_order(tasks, self._workers, self._recall, self.events)
+        for count, (task, outcome) in enumerate(chain.from_iterable(batches), 1):
             if outcome.state == "failed":
                 self._quarantine(task, outcome, count=False)  # the main pass finds and counts it
             else:

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,13 +106,14 @@ class FlowFolder:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put a small JSON file in place in one step. Workers may race on it: the last whole one stays."""
+    """Put a small JSON file in place in one step. Workers may race on it: the last whole one stays.
+
+    Not synced: one that a power failure tears counts as absent, and what it told is found out again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     with fresh.open("w", encoding="utf-8") as file:
         json.dump(value, file, default=plain, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
     fresh.replace(path)
 
 
@@ -125,9 +126,14 @@ def read_json(path: Path) -> Any | None:
 
 
 def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = False) -> None:
-    """One JSON line in one write, so that lines of two writers never mix. durable: survives a power failure."""
+    """One JSON line at the end of a file."""
+    append_lines(path, [value], durable=durable)
+
+
+def append_lines(path: Path, values: Iterable[Mapping[str, Any]], *, durable: bool = False) -> None:
+    """JSON lines in one write, so that those of two writers never mix. durable: they survive a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(value, default=plain, ensure_ascii=False) + "\n").encode()
+    line = "".join(json.dumps(value, default=plain, ensure_ascii=False) + "\n" for value in values).encode()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size

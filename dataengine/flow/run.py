@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dataengine.flow.dispatch import Cancelled
 from dataengine.flow.driver import Driver
 from dataengine.flow.estimate import check_disk
 from dataengine.flow.events import EventLog, State
+from dataengine.flow.fingerprint import plain
 from dataengine.flow.folder import FlowFolder, write_json
 from dataengine.flow.jobs import JobResult, run_jobs
 from dataengine.flow.plan import FlowPlan, plan_flow
@@ -160,6 +162,7 @@ def _result(
         "digest": digest,
         "workers": events.state.workers,
     }
+    record = json.loads(json.dumps(record, default=plain))
     write_json(folder.root / "runs" / f"{events.state.run}.json", record)
     try:
         from dataengine.flow.report import write_report

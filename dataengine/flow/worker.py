@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class _Run:
     def _through(self, stages: Sequence[Stage]) -> list[Episode]:
         (ref,) = self.task.plan.episodes
         with self._clock("read"):
-            converter = plugins.make("converters", self.task.converter)
+            converter = _converter(self.task.converter)
             episodes = [converter.read(self.task.plan, ref)]
         for plan, stage in zip(self.task.stages, stages, strict=True):
             with self._clock(plan.label):
@@ -149,15 +150,16 @@ class _Run:
             seal_shard(replace(episode, labels={}), self.folder.staging(base), self.task.codec)
         for name in episode.labels:
             check_label(episode, name)
-        labels = {name: self._put_label(label) for name, label in episode.labels.items()}
+        labels = {name: self._put_label(episode.id, label) for name, label in episode.labels.items()}
         features = {key: asdict(feature) for key, feature in episode.features.items()}
         name = digest(list(features.items()))[:20]
         if not self.folder.features(name).exists():
             write_json(self.folder.features(name), features)
         return Output(episode.id, base, name, episode.length, episode.fps, labels)
 
-    def _put_label(self, label: Label) -> str:
-        name = digest([label.kind, dict(label.source), hash_table(label.table)])
+    def _put_label(self, episode: str, label: Label) -> str:
+        """Keep a label for the driver; its name says whose it is, so that the file has one reader."""
+        name = digest([episode, label.kind, dict(label.source), hash_table(label.table)])
         path = label_file(self.folder, name)
         if not path.exists():
             write_label(path, label)
@@ -172,6 +174,12 @@ class _Run:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - wall
         self.cpu[name] = self.cpu.get(name, 0.0) + time.process_time() - cpu
+
+
+@lru_cache(maxsize=16)
+def _converter(name: str) -> Any:
+    """Converters have no state: one for all episodes of a process."""
+    return plugins.make("converters", name)
 
 
 def _given_up(task: Task, tries: Path, count: int) -> Outcome:

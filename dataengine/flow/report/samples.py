@@ -14,15 +14,16 @@ from dataengine.episode import Clip, Episode, Label
 from dataengine.errors import DataEngineError
 from dataengine.flow.report import charts
 
-_PICTURES, _HEIGHT, _GAP = 8, 96, 3
+_PICTURES, _HEIGHT, _GAP, _LANES = 8, 96, 3, 5
 
 
 @dataclass(frozen=True)
 class Track:
-    """What a label says along the episode. pieces: left and width in percent, text, colour number."""
+    """What a label says along the episode. pieces: lane, left and width in percent, text, colour number."""
 
     name: str
-    pieces: Sequence[tuple[float, float, str, int]]
+    lanes: int
+    pieces: Sequence[tuple[int, float, float, str, int]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _picture(frame: np.ndarray) -> np.ndarray:
 
 
 def _track(name: str, label: Label, length: int) -> Track | None:
-    """Spans and events as coloured pieces; the same text has the same colour."""
+    """Spans and events as coloured pieces; the same text has the same colour, what overlaps has lanes of its own."""
     if label.kind not in ("span", "event") or label.table.num_rows == 0:
         return None
     places = {"start", "stop", "frame"}
@@ -117,16 +118,22 @@ def _track(name: str, label: Label, length: int) -> Track | None:
         c for c in label.table.column_names if c not in places and str(label.table.schema.field(c).type) == "string"
     ]
     others = [c for c in label.table.column_names if c not in places]
-    column = (texts or others or [None])[0]
+    columns = (texts or others)[:2]
     colours: dict[str, int] = {}
-    pieces = []
-    for row in label.table.slice(0, 200).to_pylist():
+    pieces: list[tuple[int, float, float, str, int]] = []
+    ends: list[int] = []
+    rows = label.table.slice(0, 200).to_pylist()
+    for row in sorted(rows, key=lambda r: r.get("start", r.get("frame"))):
         start = row["start"] if label.kind == "span" else row["frame"]
         stop = row["stop"] if label.kind == "span" else start + max(1, length // 150)
-        text = "" if column is None or row[column] is None else str(row[column])
+        text = " · ".join(str(row[column]) for column in columns if row[column] is not None)
         colour = colours.setdefault(text, len(colours) % len(charts.SERIES))
-        pieces.append((100 * start / length, 100 * max(stop - start, 1) / length, text[:200], colour))
-    return Track(name, pieces)
+        lane = next((n for n, end in enumerate(ends) if end <= start), len(ends))
+        if lane >= _LANES:
+            continue
+        ends[lane:] = [stop, *ends[lane + 1 :]]
+        pieces.append((lane, 100 * start / length, 100 * max(stop - start, 1) / length, text[:200], colour))
+    return Track(name, len(ends), pieces)
 
 
 def _said(value: Any) -> str:

@@ -187,7 +187,7 @@ def _picture(text: str, folder: Path) -> str | None:
 
 def _brief(value: Any, most: int = 400) -> str:
     """Any value as short text."""
-    if value is None:
+    if value is None or value in ("", [], {}):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
