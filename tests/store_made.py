@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
 from dataengine.episode import ArrayClip, Episode, Feature, Label, Meta, Step
+from dataengine.store import Store
 
 FPS = 10.0
 FRONT, DEPTH, PNG = "observation.images.front", "observation.images.front_depth", "observation.images.wrist"
@@ -75,6 +79,12 @@ def episode(seed: int = 0, length: int = 7, features: dict[str, Feature] = FEATU
         meta,
         None if seed % 2 else (np.arange(length) >= half).astype(np.int64),
     )
-    from dataclasses import replace
-
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def write_scores(root: Path, part: int) -> None:
+    """Label every second episode, one write each: what a worker of several does."""
+    store = Store.open(root)
+    for index in range(part, len(store), 2):
+        length = int(store.table_of_episodes.length[index])
+        store.write_labels("score", {store.ids[index]: Label("frame", pa.table({"v": np.full(length, index)}))})

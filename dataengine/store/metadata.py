@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import ConfigError, SourceError, StoreError
-from dataengine.guard import read_json
+from dataengine.guard import read_json, sha256_file
 from dataengine.store import commit as commits
 from dataengine.store import episodes as tables
 from dataengine.store import files, language, layout, schema, tasks
@@ -64,7 +64,9 @@ def create(
     files.write_json(root / layout.FEATURES, {"features": details, "licence": licence, "codec": asdict(codec)})
     tasks.write(root, [])
     files.write_json(root / layout.STATS, {})
-    commits.empty(fps, described, embodiment, bool(tables.video_keys(features))).write(root)
+    begun = commits.empty(fps, described, embodiment, bool(tables.video_keys(features)))
+    named = {path: sha256_file(root / path) for path in (layout.FEATURES, layout.TASKS, layout.STATS)}
+    replace(begun, sha256=named).write(root)
 
 
 def read(root: Path) -> Metadata:

@@ -54,8 +54,8 @@ def recover(root: Path) -> list[str]:
             old.rename(root / name)
             files.sync_folder((root / name).parent)
             done.append(f"{name}: put back, the commit that replaced it was not finished")
-        elif name == layout.STATS and commit.sketch:
-            sketches = stats.from_table(pq.read_table(root / commit.sketch))
+        elif name == layout.STATS:
+            sketches = stats.from_table(pq.read_table(root / commit.sketch)) if commit.sketch else {}
             files.write_json(root / name, stats.as_json(sketches, commit.info))
             done.append(f"{name}: written anew")
         else:

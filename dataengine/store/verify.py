@@ -140,7 +140,7 @@ def _rows(store: Store, index: int, seen: set[str]) -> Iterator[Problem]:
                 yield from _checksum(store, relative, expected, index)
             yield from _file_rows(store, relative, index)
         table = read_rows(path, row, count)
-    except (DataEngineError, pa.ArrowException) as error:
+    except (DataEngineError, OSError, pa.ArrowException) as error:
         kind = "damaged" if (store.root / relative).exists() else "missing"
         yield Problem(kind, relative, str(error), index)
         return
