@@ -25,10 +25,8 @@ from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_json
 from dataengine.plugins import load
 from pipelines.policy.heads import FlowHead, L1Head, TokenHead
-from pipelines.policy.model import VLA, Encoder
+from pipelines.policy.model import VLA, Encoder, check_device
 from pipelines.policy.spec import Spec
-
-KEEP = 2  # unfinished states: the newest may be the one that a full disk cut short
 
 
 def build(spec: Spec, tokenizer: Any = None, lengths: tuple[int, int] = (0, 0)) -> VLA:
@@ -73,10 +71,14 @@ def read_policy(folder: Path, device: str = "cpu") -> tuple[Spec, VLA]:
             tokenizer = load("tokenizers", spec.config.head).load(place / "tokenizer")
             shortest, longest = map(int, data["token_lengths"])
             lengths = (shortest, longest)
+        tensors = _read(place / "model.safetensors")
+        with torch.device("meta"):  # what the description asks for, before memory is given to it
+            _compare(place / "model.safetensors", tensors, build(spec, tokenizer, lengths))
         model = build(spec, tokenizer, lengths)
+        model.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise SourceError(place / "policy.json", str(error)) from error
-    _load(place / "model.safetensors", model)
+    check_device(device)
     return replace(spec, config=replace(spec.config, device=device)), model.to(device).eval()
 
 
@@ -95,9 +97,11 @@ def save_run(
         )
         (into / "run.json").write_text(json.dumps({"step": step, **state}, indent=2) + "\n")
 
-    write_whole(folder / f"step-{step:08d}", write)
-    for old in sorted(folder.glob("step-*[0-9]"))[:-KEEP]:
-        shutil.rmtree(old)
+    newest = folder / f"step-{step:08d}"
+    write_whole(newest, write)
+    for old in [*folder.glob("step-*"), *folder.glob(".step-*")]:  # the latter are what a kill left half written
+        if old != newest:
+            shutil.rmtree(old)
 
 
 def load_run(folder: Path, model: VLA, average: VLA, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
@@ -144,9 +148,14 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _load(path: Path, model: VLA) -> None:
-    tensors, want = _read(path), model.state_dict()
+    tensors = _read(path)
+    _compare(path, tensors, model)
+    model.load_state_dict(tensors)
+
+
+def _compare(path: Path, tensors: Mapping[str, Tensor], model: VLA) -> None:
+    want = model.state_dict()
     wrong = [n for n in sorted(want.keys() | tensors.keys()) if n not in want or n not in tensors]
     wrong += [n for n in want.keys() & tensors.keys() if want[n].shape != tensors[n].shape]
     if wrong:
         raise SourceError(path, f"does not fit the model that policy.json describes: {', '.join(wrong[:5])}")
-    model.load_state_dict(tensors)

@@ -67,6 +67,8 @@ class PolicyConfig:
             self._at_least(name, 1)
         for name in ("encoder_layers", "warmup", "shift", "weight_decay"):
             self._at_least(name, 0)
+        if max(self.encoder_layers, self.decoder_layers, len(self.channels)) > 64:
+            raise ConfigError("more than 64 layers are not a model of this size")
         if self.execute > self.chunk:
             raise ConfigError(f"execute={self.execute} runs more actions than chunk={self.chunk} predicts")
         if self.width % self.attention_heads:

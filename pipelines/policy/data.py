@@ -108,7 +108,7 @@ def gather(store: Store, config: PolicyConfig, cache: Path, counter: Counter = n
     Raises `ConfigError` that lists every reason why this dataset cannot train the policy.
     """
     inputs, cameras = _inputs(store.features, config)
-    kept, notes = _select(store, config, inputs)
+    kept, notes = _select(store, config, inputs, cameras)
     train, how = _split(kept, config.holdout)
     notes.append(how)
     lengths = np.array([episode.length for episode in kept])
@@ -180,8 +180,10 @@ def _column(episode: Episode, keys: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(columns, axis=1) if columns else np.zeros((episode.length, 0), np.float32)
 
 
-def _select(store: Store, config: PolicyConfig, inputs: tuple[str, ...]) -> tuple[list[Episode], list[str]]:
-    """Episodes to learn from, and what was left out and why."""
+def _select(
+    store: Store, config: PolicyConfig, inputs: tuple[str, ...], cameras: tuple[str, ...]
+) -> tuple[list[Episode], list[str]]:
+    """Episodes to learn from, with only what is looked at; and what was left out and why."""
     kept, failed, broken = [], 0, []
     for episode in store.episodes():
         if episode.meta.success is False and not config.include_failed:
@@ -189,7 +191,7 @@ def _select(store: Store, config: PolicyConfig, inputs: tuple[str, ...]) -> tupl
         elif not np.isfinite(_column(episode, (*inputs, "action"))).all():
             broken.append(episode.id)
         elif episode.length:
-            kept.append(episode)
+            kept.append(episode.select([*inputs, *cameras, "action"]))
     notes = []
     if failed:
         notes.append(f"{failed} of {len(store)} episodes failed and were left out (include_failed keeps them)")

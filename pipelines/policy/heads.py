@@ -56,12 +56,10 @@ class FlowHead(ActionHead):
         self.time = nn.Sequential(nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width))
         self.decoder = Decoder(config)
         self.out = nn.Linear(config.width, size)
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000), 32)), persistent=False)
-        self.frequencies: Tensor
 
     def _chunk(self, x: Tensor, tau: Tensor, memory: Tensor, text: Tensor) -> Tensor:
         """The network's guess of the clean chunk from x `(B, chunk, D)` at time tau `(B,)`."""
-        angle = tau[:, None] * self.frequencies
+        angle = tau[:, None] * torch.exp(torch.linspace(0, math.log(1000), 32, device=tau.device))
         time = self.time(torch.cat([angle.sin(), angle.cos()], dim=-1))
         queries = self.queries + self.noisy(x) + time[:, None]
         return self.out(self.decoder(queries, memory, text)).float()

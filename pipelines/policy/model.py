@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dataengine.errors import ConfigError
 from pipelines.policy.config import PolicyConfig
 
 
@@ -197,6 +198,14 @@ class VLA(nn.Module):
     def size(self) -> int:
         """Number of parameters."""
         return sum(p.numel() for p in self.parameters())
+
+
+def check_device(name: str) -> None:
+    """Raises `ConfigError` when torch cannot compute there."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

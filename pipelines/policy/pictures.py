@@ -50,6 +50,9 @@ def cached_pictures(
         need, free = frames * size * size * 3, shutil.disk_usage(cache).free
         if need > 0.9 * free:
             raise ConfigError(f"{cache}: needs {need / 1e9:.1f} GB for pictures, has {free / 1e9:.1f} GB")
+        for left in cache.glob(f"{path.stem}.*.tmp"):
+            if not _alive(int(left.suffixes[-2][1:])):  # of a process that was killed while it filled it
+                left.unlink(missing_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             _fill(partial, clips, frames, size, counter("reading pictures", frames))
@@ -74,3 +77,13 @@ def _fill(
         place += got
         advance(got)
     pictures.flush()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # not ours
+        return True
+    return True

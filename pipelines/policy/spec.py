@@ -100,6 +100,8 @@ class Spec:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"is not the description of a policy: {type(error).__name__} {error}") from error
+        if len(spec.cameras) > 64:
+            raise ConfigError(f"is not the description of a policy: {len(spec.cameras)} cameras")
         if spec.state.mean.shape != (spec.state_size,) or spec.target.mean.shape != (spec.space.target_size,):
             raise ConfigError("is not the description of a policy: its normalisation does not fit its inputs")
         return spec

@@ -26,7 +26,7 @@ from pipelines.policy.config import PolicyConfig
 from pipelines.policy.curve import draw_losses, read_losses
 from pipelines.policy.data import Frames, batch, gather
 from pipelines.policy.heldout import HeldOut, measure
-from pipelines.policy.model import VLA, threads
+from pipelines.policy.model import VLA, check_device, threads
 from pipelines.policy.progress import Progress
 from pipelines.policy.spec import Spec, specify
 
@@ -89,6 +89,7 @@ def train(
     from dataengine.store import Store
 
     config, out = with_dtype(config or PolicyConfig()), Path(out)
+    check_device(config.device)
     with Progress() as progress, threads(config.threads):
         opened = Store.open(Path(store))
         frames = gather(opened, config, cache or out / "pictures", progress.counter)

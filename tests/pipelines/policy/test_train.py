@@ -128,10 +128,17 @@ def test_damaged_checkpoints_are_named(run, tmp_path):
         load_policy(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(data)
     described = json.loads((tmp_path / "policy.json").read_text())
-    described["config"]["width"] = 64
+    for width in (64, 2**28):  # the second would be petabytes, were it built before it is compared
+        described["config"]["width"] = width
+        (tmp_path / "policy.json").write_text(json.dumps(described))
+        with pytest.raises(SourceError, match="does not fit the model"):
+            load_policy(tmp_path)
+    described["config"] = {**described["config"], "width": 32, "decoder_layers": 10**9}
     (tmp_path / "policy.json").write_text(json.dumps(described))
-    with pytest.raises(SourceError, match="does not fit the model"):
+    with pytest.raises(SourceError, match="more than 64 layers"):
         load_policy(tmp_path)
+    with pytest.raises(ConfigError, match="device 'nowhere'"):
+        load_policy(out, device="nowhere")
 
 
 def test_the_job_learns_something_and_goes_on_where_it_was(toy_store, tmp_path):
