@@ -143,7 +143,7 @@ def _hash_span(clip: VideoClip) -> str:
     begin, end = int(np.argmax(needed)), int(np.flatnonzero(needed)[-1]) + 1
     container, stream = open_video(clip.path)
     with container:
-        about = (index.coding.codec, clip.start - first, clip.length, clip.fps, clip.kind, clip.depth)
+        about = (index.coding.codec, clip.length, clip.fps, clip.kind, clip.depth)
         digest = hashlib.sha256(f"{about}".encode() + index.coding.extradata)
         for n, packet in enumerate(packets(container, stream, index, clip.path, begin, end), begin):
             if needed[n]:

@@ -54,7 +54,7 @@ def reading(path: str | Path, doing: str = "cannot be read as video") -> Iterato
 def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
     """The container and its first video stream, ready to demux or decode with one thread.
 
-    Damage that the decoder can notice is an error, not a concealed picture. The caller closes the container.
+    The caller closes the container.
     Raises `VideoError` for other kinds of files, no or unknown video, and pictures beyond 16384 a side or 64 Mpx.
     """
     path = Path(path).absolute()  # a relative name such as "concat:x" would be taken for a protocol
@@ -113,5 +113,5 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise VideoError(path, f"declares pictures of {width}×{height}, more than {MAX_SIDE} a side or 64 Mpx")
     context.thread_count = 1
-    context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # the stream itself may say another size
     return stream

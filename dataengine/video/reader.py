@@ -103,7 +103,7 @@ class Reader:
             if picture is None:
                 self._decoded = None
                 raise VideoError(self.path, f"ends at frame {self._next}, {len(self.index)} were promised")
-            if picture.is_corrupt:
+            if picture.is_corrupt:  # the decoder patched it up
                 raise VideoError(self.path, f"frame {self._next} is damaged")
             if times is None:
                 return picture

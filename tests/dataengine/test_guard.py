@@ -244,7 +244,7 @@ def test_zip_overlap(tmp_path: Path) -> None:
         archive._didModify = True
     (tmp_path / "x.zip").write_bytes(data.getvalue())
     with pytest.raises(UnsafeSource, match="overlap"):
-        check_zip(tmp_path / "x.zip")
+        check_zip(tmp_path / "x.zip", max_ratio=1e9)
 
 
 def _again(member: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:

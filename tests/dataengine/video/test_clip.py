@@ -79,7 +79,7 @@ def test_a_span_deep_in_a_file_decodes_one_group(write: Write, monkeypatch: pyte
     monkeypatch.setattr(reader.Reader, "_picture", lambda self: decoded.append(1) or picture(self))
     assert len(list(clip.frames(217, 230))) == 13
     assert len(decoded) == 20  # 210 to 230
-    list(clip.frames(230, 240))
+    assert len(list(clip.frames(230, 235))) + len(list(clip.frames(236, 240))) == 9
     assert len(decoded) == 30  # goes on without a seek
 
 
@@ -107,11 +107,12 @@ def test_several_readers_of_one_file(write: Write) -> None:
 
 def test_a_fork_opens_its_own_file(write: Write) -> None:
     """Data loaders fork: a file position shared with the parent would give wrong frames to both."""
-    path = write(moving(60), options={"g": "5"})
+    path = write(moving(60, 240, 320), options={"g": "5", "qp": "1"})
+    assert path.stat().st_size > 1_000_000  # more than FFmpeg buffers
     expected, clip = by_hand(path), VideoClip.from_file(path)
     clip.frame(30)
     child = os.fork()
-    picks = np.random.default_rng(child == 0).integers(0, 60, 150).tolist()
+    picks = np.random.default_rng(child == 0).integers(0, 60, 100).tolist()
     good = all((clip.frame(i) == expected[i]).all() for i in picks)
     if child == 0:
         os._exit(0 if good else 1)

@@ -77,6 +77,11 @@ def test_paths_are_never_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in (f"concat:{secret}", f"file:{secret}", "http://localhost:1/x.mp4"):
         with pytest.raises(VideoError, match="No such file"):
             probe(name)
+    decoy = write(moving(7), name="decoy.mp4")
+    for name in ("concat:secret.mp4", "file:secret.mp4"):
+        decoy.rename(tmp_path / name)
+        assert probe(name).frames == 7
+        (tmp_path / name).rename(decoy)
 
 
 def test_only_sound(tmp_path: Path) -> None:
@@ -97,6 +102,16 @@ def test_truncated(write: Write, part: float, faststart: bool) -> None:
         probe_guarded(path)
     with pytest.raises(VideoError):
         VideoClip.from_file(path)
+
+
+def test_missing_frames_behind_an_honest_looking_box(write: Write) -> None:
+    path = write(moving(60), muxer={"movflags": "+faststart"})
+    data = path.read_bytes()
+    box = data.index(b"mdat") - 4
+    cut = data[: len(data) * 2 // 3]
+    path.write_bytes(cut[:box] + struct.pack(">I", len(cut) - box) + cut[box + 4 :])
+    with pytest.raises(VideoError, match=r"promises 60 frames|cut off"):
+        probe(path)
 
 
 def test_frames_that_are_promised_and_not_there(tmp_path: Path, write: Write) -> None:

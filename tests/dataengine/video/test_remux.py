@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import stat
 from fractions import Fraction
@@ -15,7 +16,8 @@ from video_foreign import Write, by_hand, moving, packet_hashes, psnr
 from conftest import shared_data
 from dataengine.episode import ArrayClip
 from dataengine.errors import VideoError
-from dataengine.video import CannotJoin, Codec, DepthCoding, VideoClip, encode, join, probe, remux
+from dataengine.video import CannotJoin, Codec, DepthCoding, VideoClip, encode, join, mux, probe, remux
+from dataengine.video.index import index_of
 
 CLOSED = {
     "h264": {"options": {"g": "10", "bf": "0"}},
@@ -163,6 +165,15 @@ def test_edit_lists(write: Write, tmp_path: Path, hidden: int) -> None:
     begin = (10 - hidden) % 10
     assert info.reencoded == begin
     assert (after[begin:] == expected[begin:]).all()
+
+
+def test_packets_hidden_in_the_middle_are_not_copied(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(moving(40), options={"g": "10", "bf": "0"})
+    for hidden, begin in [((), 0), ((15,), 20), ((10,), 10), ((0,), 0), ((35,), None)]:
+        index = dataclasses.replace(index_of(path), hidden=np.array(hidden, np.int64))
+        monkeypatch.setattr(mux, "index_of", lambda _, found=index: found)
+        run = mux.copyable_run(path, 0, 40)
+        assert (run and run.start) == begin, hidden
 
 
 @pytest.mark.parametrize("kind", [*CLOSED, "own"])
