@@ -36,7 +36,7 @@ def make_card(
     episodes = [store[i] for i in range(len(store))]
     strips = _strips(episodes, pictures)
     front = {
-        "license": licence or "unknown",
+        "license": hub_licence(licence),
         "task_categories": ["robotics"],
         "tags": ["LeRobot", *([store.embodiment] if store.embodiment else [])],
         "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
@@ -59,6 +59,12 @@ def make_card(
     if notes := [f"- {markdown(str(f))}" for f in findings if f.level != "refuse"]:
         parts.insert(-2, "## Good to know\n\n" + "\n".join(notes))
     return Card("\n\n".join(parts) + "\n", {path: png for path, (_, png) in strips.items()})
+
+
+def hub_licence(licence: str | None) -> str | list[str]:
+    """As the Hub writes licences: lower case, several as a list."""
+    names = [name.strip().lower() for name in (licence or "unknown").split(" AND ")]
+    return names[0] if len(names) == 1 else names
 
 
 def markdown(text: str) -> str:

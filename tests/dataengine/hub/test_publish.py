@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, snapshot_download
 
 from dataengine.episode import ArrayClip, Episode, Feature, Meta, Step
 from dataengine.errors import ConfigError, Refused
-from dataengine.hub.card import make_card, markdown
+from dataengine.hub.card import hub_licence, make_card, markdown
 from dataengine.hub.croissant import make_croissant
 from dataengine.hub.publish import Publish
 from dataengine.hub.server import serving
@@ -147,6 +147,13 @@ def test_text_from_episodes_is_data_in_the_card(tmp_path: Path) -> None:
     assert front["license"] == "mit" and front["configs"]
     body = card.text.split("---\n", 2)[2]
     assert "<script" not in body and "](javascript" not in body and "\n---\n" not in body and "\n# \\[x" not in body
+
+
+@pytest.mark.parametrize(
+    ("licence", "written"), [("MIT", "mit"), (None, "unknown"), ("Apache-2.0 AND MIT", ["apache-2.0", "mit"])]
+)
+def test_a_licence_is_written_as_the_hub_does(licence: str | None, written: object) -> None:
+    assert hub_licence(licence) == written
 
 
 def test_markdown_is_literal() -> None:
