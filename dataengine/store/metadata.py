@@ -11,7 +11,7 @@ import numpy as np
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import ConfigError, SourceError, StoreError
-from dataengine.guard import read_json, sha256_file
+from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import commit as commits
 from dataengine.store import episodes as tables
 from dataengine.store import files, language, layout, schema, tasks
@@ -105,7 +105,9 @@ def _read(root: Path, commit: Commit | None) -> Metadata:
 
 
 def _foreign_info(root: Path) -> Mapping[str, Any]:
-    """info.json of a dataset that is not ours. Raises `StoreError` saying what the folder is instead."""
+    """info.json of a dataset that is not ours. Raises `StoreError` saying what the folder is instead, and
+    `UnsafeSource` for path templates that leave it or do more than name a file.
+    """
     path = root / layout.INFO
     if not path.exists():
         what = f"is not a LeRobotDataset: {layout.INFO} is missing" if root.exists() else "is not there"
@@ -123,6 +125,9 @@ def _foreign_info(root: Path) -> Mapping[str, Any]:
     fps = info.get("fps")
     if not isinstance(fps, int | float) or isinstance(fps, bool) or not fps > 0:
         raise StoreError(f"{path}: fps is {fps!r}; it must be a positive number")
+    for template in (info.get("data_path"), info.get("video_path")):
+        if template is not None:
+            safe_join(root, layout.expand(str(template), 0, 0, "camera"))
     for name in ("total_episodes", "total_frames"):
         if not isinstance(info.get(name), int) or info[name] < 0:
             raise StoreError(f"{path}: {name} is {info.get(name)!r}; it must be a count")

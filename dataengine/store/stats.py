@@ -135,10 +135,10 @@ class Sketch:
         self.values += values
 
     def quantile(self, q: float) -> np.ndarray:
-        """`(D,)`: the value with a share `q` of all values at or below it."""
+        """`(D,)`: the value whose place among all values, in order, is nearest to the share `q`."""
         found = np.empty(self.dims)
         for d in range(self.dims):
-            place = np.searchsorted(np.cumsum(self.counts[d]), q * (self.values - 1), side="right")
+            place = np.searchsorted(np.cumsum(self.counts[d]), int(q * (self.values - 1) + 0.5), side="right")
             bin_ = self.bins[d][min(int(place), len(self.bins[d]) - 1)]
             found[d] = bin_ if self.grey else self.centre[d] + _value(int(bin_))
         return np.clip(found, self.low, self.high)

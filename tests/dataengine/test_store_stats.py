@@ -1,0 +1,106 @@
+"""Statistics against numpy on all values at once, and merging in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from dataengine.episode import Feature
+from dataengine.store import stats
+from dataengine.store.stats import ALPHA, QUANTILES, PictureStats, Sketch, sketch_column
+
+FEATURE = Feature("float64", (3,))
+VALUES = npst.arrays(
+    np.float64, st.tuples(st.integers(2, 60), st.just(3)), elements=st.floats(-1e6, 1e6, allow_subnormal=False)
+)
+
+
+def merged(parts: list[np.ndarray], centre: np.ndarray) -> Sketch:
+    whole = sketch_column(parts[0], FEATURE, centre)
+    for part in parts[1:]:
+        whole.merge(sketch_column(part, FEATURE, centre))
+    return whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(VALUES, st.lists(st.integers(1, 59), max_size=4))
+def test_merging_is_exact(values: np.ndarray, cuts: list[int]) -> None:
+    parts = [part for part in np.split(values, sorted({c for c in cuts if c < len(values)})) if len(part)]
+    centre = values[0]
+    found, scale = merged(parts, centre).summary(), np.abs(values).max() + 1e-9
+    assert found["count"].tolist() == [len(values)]
+    np.testing.assert_array_equal(found["min"], values.min(0))
+    np.testing.assert_array_equal(found["max"], values.max(0))
+    np.testing.assert_allclose(found["mean"], values.mean(0), atol=1e-12 * scale)
+    np.testing.assert_allclose(found["std"], values.std(0), atol=1e-7 * scale)
+    other = merged(parts[::-1], centre)
+    for name, q in QUANTILES.items():
+        np.testing.assert_array_equal(found[name], other.quantile(q))  # bins know no order
+        exact = np.sort(values, axis=0)[int(q * (len(values) - 1) + 0.5)]
+        assert (np.abs(found[name] - exact) <= 1.01 * ALPHA * np.abs(exact - centre) + 1e-9).all()
+
+
+def test_quantiles_are_those_of_all_frames_not_of_episodes() -> None:
+    """Twenty episodes at different poses: LeRobot's mean of quantiles leaves most frames outside of q01..q99."""
+    random = np.random.default_rng(0)
+    parts = [pose + 0.01 * random.normal(size=(100, 3)) for pose in np.linspace(-2, 2, 20)]
+    found, values = merged(parts, parts[0][0]).summary(), np.concatenate(parts)
+    inside = (values >= found["q01"]) & (values <= found["q99"])
+    assert inside.mean() > 0.97
+    averaged = [np.mean([np.quantile(part, q, axis=0) for part in parts], axis=0) for q in (0.01, 0.99)]
+    assert ((values >= averaged[0]) & (values <= averaged[1])).mean() < 0.1
+
+
+def test_a_joint_that_moves_little_far_from_zero_is_resolved() -> None:
+    values = 3.0 + 1e-3 * np.random.default_rng(0).normal(size=(5000, 3))
+    found = sketch_column(values, FEATURE).summary()
+    for name, q in QUANTILES.items():
+        np.testing.assert_allclose(found[name], np.quantile(values, q, axis=0), atol=3e-5)
+
+
+def test_huge_and_constant_values_stay_finite() -> None:
+    found = sketch_column(np.full((4, 3), 1e300), FEATURE).summary()
+    assert all(np.isfinite(value).all() for value in found.values())
+    still = sketch_column(np.zeros((4, 3)), FEATURE).summary()
+    assert not any(still[name].any() for name in stats.NAMES if name != "count")
+
+
+@pytest.mark.parametrize("side", [16, 640])
+def test_pictures_are_counted_exactly(side: int) -> None:
+    pixels = np.random.default_rng(1).integers(3, 250, (5, side, side, 3)).astype(np.uint8)
+    seen = PictureStats(Feature("video", (side, side, 3)))
+    for picture in pixels:
+        seen.update(picture)
+    found = seen.sketch().summary()
+    step = 1 if side == 16 else 2
+    looked_at = pixels[:, ::step, ::step].reshape(-1, 3) / 255
+    np.testing.assert_array_equal(found["min"], looked_at.min(0))
+    np.testing.assert_allclose(found["mean"], looked_at.mean(0))
+    np.testing.assert_allclose(found["std"], looked_at.std(0))
+    for name, q in QUANTILES.items():
+        np.testing.assert_allclose(found[name], np.quantile(looked_at, q, axis=0), atol=1 / 255)
+    assert found["count"].tolist() == [5]
+
+
+def test_depth_is_in_its_unit() -> None:
+    metres = np.full((8, 8, 1), 1.5, np.float32)
+    for unit, want in (("m", 1.5), ("mm", 1500)):
+        seen = PictureStats(Feature("video", (8, 8, 1), info={"is_depth_map": True, "depth_unit": unit}))
+        seen.update(metres)
+        np.testing.assert_allclose(seen.sketch().summary()["q50"], [want], rtol=2 * ALPHA)
+
+
+def test_kept_and_read_again() -> None:
+    values = np.random.default_rng(2).normal(size=(50, 3))
+    pictures = PictureStats(Feature("video", (4, 4, 3)))
+    pictures.update(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    before = {"action": sketch_column(values, FEATURE), "camera": pictures.sketch()}
+    after = stats.from_table(stats.to_table(before))
+    for key, sketch in before.items():
+        for name, value in sketch.summary().items():
+            np.testing.assert_array_equal(value, after[key].summary()[name])
+    with pytest.raises(ValueError, match="different centres"):
+        after["action"].merge(sketch_column(values[5:], FEATURE))
