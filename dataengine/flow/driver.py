@@ -44,6 +44,7 @@ class Driver:
         self.run = events.state.run
         self.quarantine = Quarantine(folder.quarantine)
         self.tally = Tally(tuple(stage.label for stage in plan.stages))
+        self.learned: dict[str, dict[str, Any]] = {}
         self._open = executor
         self._executor: Executor | None = None
         self._progress = progress
@@ -112,10 +113,14 @@ class Driver:
     def _fit(self, stage: StagePlan, before: Sequence[StagePlan]) -> StagePlan:
         """Let `stage` observe every episode as the stages before it leave them, and learn from that.
 
-        The quarantined are retried with what the others were made with: one episode more must not change them.
+        A store that is begun keeps what its episodes were made with: those that come later, or are retried, must
+        not change the others. Building it anew (`overwrite`) learns anew.
         """
-        last = self.folder.root / "artifacts" / "last" / f"{digest([stage.label, self.plan.key])[:32]}.json"
-        if self._retry and (known := read_json(last)) is not None:
+        chain_so_far = [[s.kind, s.name, s.version, s.params] for s in (*before, stage)]
+        last = self.folder.root / "artifacts" / "last" / f"{digest(chain_so_far)[:40]}.json"
+        begun = (self.folder.root / "committed.jsonl").exists()
+        if begun and (known := read_json(last)) is not None:
+            self.learned[stage.label] = known
             return stage.with_artifact(Path(known["path"]), known["content"])
         tasks = self._tasks(before, stage)
         self._phase(f"observe for {stage.label}")
@@ -135,9 +140,10 @@ class Driver:
             content = digest(text)
             path = self.folder.artifact(content)
             write_json(path, {"stage": stage.label, "artifact": text})
-            known = {"path": str(path), "content": content}
+            known = {"path": str(path), "content": content, "episodes": len(seen), "run": self.run}
             write_json(inputs, known)
         write_json(last, known)
+        self.learned[stage.label] = known
         self.events.write("fit", stage=stage.label, episodes=len(seen), artifact=known["content"])
         return stage.with_artifact(Path(known["path"]), known["content"])
 

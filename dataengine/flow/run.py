@@ -160,6 +160,7 @@ def _result(
         "quarantined": [asdict(entry) for entry in driver.quarantine],
         "jobs": [asdict(job) for job in jobs],
         "digest": digest,
+        "learned": {name: {k: v[k] for k in ("episodes", "run")} for name, v in driver.learned.items()},
         "workers": events.state.workers,
     }
     record = json.loads(json.dumps(record, default=plain))

@@ -128,7 +128,10 @@ def test_bad_episodes_are_quarantined_alone_and_retried_alone(toy, go, tmp_path:
     assert len(Store.open(result.out)) == 3
     assert Store.open(result.out).verify().ok
     # Going on as usual finds everything done; what the stage learned is not learned anew from one episode more.
-    assert go(source, ["toy_scale"], out="plain").quarantined == 2
+    seen = len(read_names())
+    after = go(source, ["toy_centre", "toy_scale"])
+    assert (after.kept, after.reused, after.quarantined) == (3, 3, 2) and len(read_names()) == seen
+    assert after.record["learned"]["toy_centre"] == {"episodes": 2, "run": result.run}
 
 
 def test_an_episode_of_another_shape_is_quarantined(toy, go) -> None:
