@@ -27,16 +27,19 @@ from dataengine.errors import StoreError
 MODE = 0o644
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: written beside it under a name no reader globs, synced, renamed, synced."""
-    _replace(path, lambda temporary: temporary.write_bytes(data))
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` by `data`: written beside it under a name no reader globs, synced, renamed, synced.
+
+    durable: False leaves out the two syncs, for files that a crash of the machine may take.
+    """
+    _replace(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), durable=durable)
 
 
-def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None) -> None:
+def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None, durable: bool = True) -> None:
     """Replace `path` by a Parquet file with page checksums; `row_groups` gives the rows of each group."""
 
     # Dictionaries of numbers cost time and make the files larger; repeated text is what they are for.
@@ -50,7 +53,7 @@ def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = N
                 writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
                 start += rows
 
-    _replace(path, write)
+    _replace(path, write, durable)
 
 
 def place(source: Path, target: Path) -> None:
@@ -61,6 +64,7 @@ def place(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         raise StoreError(f"{target} exists already; a file of a store is never written over")
+    sync(source)
     share(source, target)
     sync_folder(target.parent)
 
@@ -131,19 +135,21 @@ def _exchange_mac(first: Path, second: Path) -> int:
     return ctypes.get_errno() if libc.renamex_np(os.fsencode(first), os.fsencode(second), rename_swap) else 0
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def _replace(path: Path, write: Callable[[Path], Any], durable: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write(temporary)
         temporary.chmod(MODE)
-        sync(temporary)
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,7 +2,8 @@
 
 Sealing is a pure function of the episode and runs on any worker; only the writer, which holds the store's
 lock, knows the episode's place and commits it in milliseconds. A shard's files are named by their content,
-never change, and are complete when `manifest.json` is there.
+never change, and are complete when `manifest.json` is there. Nothing is synced to the disk here: what a crash of
+the machine leaves of a shard is seen by its hashes when it is committed, and sealed again.
 """
 
 from __future__ import annotations
@@ -59,6 +60,30 @@ class Shard:
             self.file(self.manifest["data"]["file"]), partitioning=None, page_checksum_verification=True
         )
 
+    def check(self, fps: float, features: Mapping[str, Feature]) -> None:
+        """Raise `EpisodeError` unless it fits a store, `StoreError` unless its files are what was sealed."""
+        given = float(self.manifest["fps"])
+        if abs(given - fps) > 1e-6 * fps:
+            raise EpisodeError(
+                self.episode_id, f"it has {given:g} frames a second, the store {fps:g}; resample it first"
+            )
+        entries = {**self.manifest["videos"], "sketch": self.manifest["sketch"], "data": self.manifest["data"]}
+        for entry in (*entries.values(), *self.manifest["labels"].values()):
+            if sha256_file(self.file(entry["file"])) != entry["sha256"]:
+                raise StoreError(
+                    f"{self.folder / entry['file']} is not what was sealed; remove the shard, seal it again"
+                )
+        table = pq.read_schema(self.file(entries["data"]["file"]))
+        want = {key: arrow_type(feature) for key, feature in features.items() if feature.dtype != "video"}
+        have = {name: table.field(name).type for name in table.names if name != TASK}
+        wrong = {key for key in want.keys() | have.keys() if want.get(key) != have.get(key)}
+        for key in {key for key in features if key not in want} | set(self.manifest["videos"]):
+            video = self.manifest["videos"].get(key)
+            if video is None or key not in features or not _same_camera(video["info"], features[key]):
+                wrong.add(key)
+        if wrong:
+            raise EpisodeError(self.episode_id, f"it was sealed for a store with other {', '.join(sorted(wrong))}")
+
     @classmethod
     def load(cls, folder: Path) -> Shard:
         """Raises `StoreError` unless the folder holds a complete shard."""
@@ -102,9 +127,9 @@ def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], cod
             },
             "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
         }
-        files.write_table(work / "sketch.parquet", stats.to_table(sketches))
+        files.write_table(work / "sketch.parquet", stats.to_table(sketches), durable=False)
         manifest["sketch"] = _named(work / "sketch.parquet")
-        files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)))
+        files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)), durable=False)
         files.remove(folder)
         work.rename(folder)
     except BaseException:
@@ -139,7 +164,7 @@ def _seal_table(
             columns[key] = to_arrow(episode.frames[key], feature).cast(arrow_type(feature))
     tasks = np.zeros(episode.length, np.int64) if episode.frame_tasks is None else episode.frame_tasks
     columns[TASK] = pa.array(np.asarray(tasks, np.int64))
-    files.write_table(work / "data.parquet", pa.table(columns))
+    files.write_table(work / "data.parquet", pa.table(columns), durable=False)
     return _named(work / "data.parquet")
 
 
@@ -181,8 +206,13 @@ def _seal_video(
     packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
     if not info.frames == count == episode.length:
         raise EpisodeError(episode.id, f"its video has {info.frames} frames, {episode.length} are needed", feature=key)
-    files.sync(target)
     return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}
+
+
+def _same_camera(info: Mapping[str, Any], feature: Feature) -> bool:
+    """Whether a sealed video has the size of a camera and, for depth, codes that mean the same metres."""
+    size = (info["video.height"], info["video.width"])
+    return size == feature.shape[:2] and DepthCoding.from_info(info) == DepthCoding.from_info(feature.info)
 
 
 def _as_it_is(clip: VideoClip, fps: float, depth: DepthCoding | None) -> bool:
@@ -197,7 +227,7 @@ def _seal_label(episode: Episode, name: str, work: Path) -> dict[str, str]:
     labels.check(episode.id, episode.length, name, episode.labels[name])
     table, groups = labels.pack(name, {episode.id: episode.labels[name]})
     path = work / f"label-{name}.parquet"
-    files.write_table(path, table, row_groups=groups or [0])
+    files.write_table(path, table, row_groups=groups or [0], durable=False)
     return _named(path)
 
 

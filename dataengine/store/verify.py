@@ -244,18 +244,16 @@ def _labels(store: Store) -> Iterator[Problem]:
 
 def _statistics(store: Store) -> Iterator[Problem]:
     """Minimum, maximum, mean and count of every column, recomputed from its rows."""
+    under_way = store.commit is not None and _under_way(store, layout.STATS, store.commit.sha256[layout.STATS])
+    if not len(store) or under_way:
+        return
     given = store.stats()
     keys = [k for k, f in store.features.items() if not f.is_camera and f.dtype != "string"]
     for key in store.cameras:
         if key not in given:
-            yield Problem(
-                "statistics", layout.STATS, f"camera {key!r} has none; training with ImageNet statistics fails"
-            )
-    if (
-        not keys
-        or not len(store)
-        or (store.commit and _under_way(store, layout.STATS, store.commit.sha256[layout.STATS]))
-    ):
+            reason = f"camera {key!r} has none; training with ImageNet statistics fails"
+            yield Problem("statistics", layout.STATS, reason)
+    if not keys:
         return
     table = store.table(keys)
     for key in keys:

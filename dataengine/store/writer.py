@@ -99,7 +99,9 @@ class Writer:
         self._check_open()
         if episode.id in self._ids:
             return self._ids[episode.id]
-        self._check_rate(episode.id, episode.fps)
+        if abs(episode.fps - self.store.fps) > 1e-6 * self.store.fps:
+            reason = f"it has {episode.fps:g} frames a second, the store {self.store.fps:g}; resample it first"
+            raise EpisodeError(episode.id, reason)
         folder = self.root / layout.STAGING / (episode.id if episode.id.isalnum() else f"x{len(self._ids)}")
         try:
             return self.commit(self.store.seal(episode, folder))
@@ -119,7 +121,7 @@ class Writer:
         new: dict[str, Shard] = {}
         for shard in shards:
             if shard.episode_id not in self._ids:
-                self._check_shard(shard)
+                shard.check(self.store.fps, self.store.features)
                 new.setdefault(shard.episode_id, shard)
         if new:
             try:
@@ -277,21 +279,6 @@ class Writer:
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError("the writer is closed; use it inside `with store.writer() as writer:`")
-
-    def _check_rate(self, episode: str, fps: float) -> None:
-        if abs(fps - self.store.fps) > 1e-6 * self.store.fps:
-            raise EpisodeError(episode, f"it has {fps} frames a second, the store {self.store.fps}; resample it first")
-
-    def _check_shard(self, shard: Shard) -> None:
-        self._check_rate(shard.episode_id, float(shard.manifest["fps"]))
-        videos = set(tables.video_keys(self.store.features))
-        columns = set(self.store.features) - videos
-        given = set(pq.read_schema(shard.file(shard.manifest["data"]["file"])).names) - {TASK}
-        if videos != set(shard.manifest["videos"]) or columns != given:
-            wrong = sorted((videos ^ set(shard.manifest["videos"])) | (columns ^ given))
-            raise EpisodeError(
-                shard.episode_id, f"the shard was sealed for another store; they differ in {', '.join(wrong)}"
-            )
 
 
 def hashes(root: Path, before: Commit, episode_files: tuple[tuple[str, int], ...], sketch: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 from dataengine.episode import ArrayClip, Episode, Feature, Label, Meta
 from dataengine.errors import ConfigError, EpisodeError, StoreError, StoreLocked
 from dataengine.store import FrameReader, Shard, Store, seal
+from dataengine.store.schema import as_stored
 
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 
@@ -155,7 +156,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         (replace(good, frames={**good.frames, "action": bad.astype(np.float64)}), "'action'.*float64"),
         (good.select(["action", FRONT]), "observation.state: the store has it, the episode does not"),
         (replace(good, features=wrong), "action: names b, a, the store has a, b"),
-        (replace(good, fps=20.0), "20.0 frames a second"),
+        (replace(good, fps=20.0), "20 frames a second"),
         (good.with_meta(tasks=()), "no task"),
         (good.with_meta(tasks=("a", "a")), "not unique"),
         (replace(good, clips={FRONT: ArrayClip(good.clips[FRONT].array[:4], FPS)}), "4 frames, the table 6"),
@@ -167,6 +168,34 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         assert writer.append(good) == 1
     assert before != sorted(p for p in store.root.rglob("*")) and digest != store.digest()
     assert store.verify().ok
+
+
+def test_shards_of_another_store_or_damaged_are_refused(tmp_path: Path) -> None:
+    plain = Store.create(tmp_path / "plain", fps=FPS, features=SMALL)
+    depth = Store.create(tmp_path / "depth", fps=FPS, features={**SMALL, DEPTH: FEATURES[DEPTH]})
+    one = episode(3, 6, SMALL)
+
+    def sealed(name: str, features: dict[str, Feature], made_: Episode) -> Shard:
+        return seal(made_, tmp_path / name, features={key: as_stored(f) for key, f in features.items()})
+
+    wide = {**SMALL, "action": Feature("float64", (2,))}
+    numbers = {key: feature for key, feature in SMALL.items() if not feature.is_camera}
+    near = {**SMALL, DEPTH: replace(FEATURES[DEPTH], info={"is_depth_map": True, "video.depth_max": 3.0})}
+    doubles = {**one.frames, "action": one.frames["action"].astype(np.float64)}
+    slow = {FRONT: replace(one.clips[FRONT], fps=20.0)}
+    damaged = sealed("damaged", SMALL, one)
+    video = damaged.file(damaged.manifest["videos"][FRONT]["file"])
+    video.write_bytes(video.read_bytes()[:-1] + b"x")
+    for store, shard, message in (
+        (plain, sealed("wide", wide, replace(one, features=wide, frames=doubles)), "with other action"),
+        (plain, sealed("numbers", numbers, one.select(list(numbers))), f"with other {FRONT}"),
+        (depth, sealed("near", near, episode(3, 6, near)), f"with other {DEPTH}"),
+        (plain, sealed("slow", SMALL, replace(one, fps=20.0, clips=slow)), "20 frames a second"),
+        (plain, damaged, "is not what was sealed"),
+    ):
+        with store.writer() as writer, pytest.raises((EpisodeError, StoreError), match=message):
+            writer.commit(shard)
+        assert store.verify().ok and len(store) == 0
 
 
 @pytest.mark.parametrize(
