@@ -63,10 +63,17 @@ def carry_through(source: Path, out: Path, hub: str) -> dict[str, Any]:
         "frames": result["frames"],
         "compared_with_stock": reload.get("indices"),
         "worst_pixel_difference": reload.get("worst_pixel_difference"),
-        "act": train,
+        "act": _trained(train),
         "errors": [f"{job['label']}: {job['error']}" for job in result["jobs"] if job["error"]] or result["error"],
         "seconds": round(time.monotonic() - begin, 1),
     }
+
+
+def _trained(report: dict[str, Any]) -> dict[str, Any]:
+    """How stock ACT's steps went, without paths of this machine."""
+    if losses := report.get("losses"):
+        return {"trained": True, "steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+    return {"trained": False, "reason": report.get("reason")}
 
 
 def main() -> None:
@@ -81,6 +88,7 @@ def main() -> None:
             for source in (REFUSED if not sys.argv[1:] else ())
         }
     good = all(f["state"] == "finished" and not f["errors"] and f["episodes"] for f in found.values())
+    refused = {source: text.replace(str(DATA) + "/", "") for source, text in refused.items()}
     clear = all(text.startswith("error: ") and len(text.splitlines()) == 1 for text in refused.values())
     record("sources", {"through": found, "refused": refused}, met=good and clear)
 
