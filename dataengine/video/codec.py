@@ -42,6 +42,10 @@ class Codec:
     def __post_init__(self) -> None:
         if self.name not in _CRF:
             raise ConfigError(f"there is no codec {self.name!r}; choose one of {', '.join(_CRF)}")
+        if not all(isinstance(value, int) for value in (self.gop, self.threads, self.quality)):
+            raise ConfigError(
+                f"gop, threads and crf are whole numbers, not {self.gop!r}, {self.threads!r}, {self.crf!r}"
+            )
         if self.gop < 1 or self.threads < 1:
             raise ConfigError(f"gop and threads are at least 1, not {self.gop} and {self.threads}")
         if not 0 <= self.quality <= (63 if self.name == "av1" else 51):

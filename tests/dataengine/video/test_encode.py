@@ -160,6 +160,13 @@ def test_encoder_refuses_nonsense(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="cannot be encoded"):
         Encoder(tmp_path / "x.mp4", 48, 64, 30, Codec(pix_fmt="yuv999p"))
     assert not list(tmp_path.iterdir())
-    for arguments in [{"name": "vp8"}, {"gop": 0}, {"crf": 99}, {"name": "av1", "lossless": True}]:
+    for arguments in [
+        {"name": "vp8"},
+        {"gop": 0},
+        {"crf": 99},
+        {"crf": "23"},
+        {"gop": 1.5},
+        {"name": "av1", "lossless": True},
+    ]:
         with pytest.raises(ConfigError):
             Codec(**arguments)  # type: ignore[arg-type]
