@@ -148,8 +148,8 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
             "a stage needs a GPU and this machine has none; start workers where there is one "
             "(dask worker tcp://… --resources GPU=1) and give the scheduler's address"
         )
-    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS})
     options: dict[str, Any] = {"nthreads": 1, "memory_limit": "auto", "dashboard": False, "silence_logs": 40}
+    options["preload"] = ["dataengine.flow.preload"]
     specification = {
         place: {
             "cls": Nanny,
@@ -159,15 +159,10 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
         }
         for place in range(min(workers, len(gpus)) if gpus else workers)
     }
-    return SpecCluster(
-        workers=specification,
-        scheduler={
-            "cls": Scheduler,
-            "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
-        },
-        name="flow",
-        silence_logs=40,
-    )
+    local = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
+    with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}):
+        scheduler = {"cls": Scheduler, "options": local}
+        return SpecCluster(workers=specification, scheduler=scheduler, name="flow", silence_logs=40)
 
 
 def _gpus() -> list[str]:

@@ -51,6 +51,8 @@ class Progress:
         fresh, self._phase = state.phase != self._phase, state.phase
         if self._bar is not None:
             if fresh or self._task is None:
+                if self._task is not None:
+                    self._bar.update(self._task, completed=state.episodes, detail="")
                 self._task = self._bar.add_task(state.phase, total=state.episodes, detail="")
             self._bar.update(self._task, completed=state.done, detail=_detail(state))
         elif fresh or time.monotonic() - self._last > _LINE_EVERY or state.done == state.episodes:

@@ -1,0 +1,36 @@
+"""The example flows are read, and every part and parameter in them exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataengine.flow import plan_flow
+from dataengine.flow.spec import names_in
+from dataengine.guard import read_yaml
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_can_be_planned(path: Path, toy, tmp_path: Path) -> None:
+    raw = read_yaml(path)
+    needed = [name for name, value in raw.get("params", {}).items() if value is None]
+    sources = [name for name in needed if f"${{{name}}}" in str(raw["source"]) and "mapping" not in name]
+    given = {name: str(toy(2, name=f"{name}.json")) for name in sources} | {"out": str(tmp_path / "out")}
+    plan = plan_flow(path, given)
+    assert plan.episodes == 2 * len(sources) and plan.stages is not None
+    assert set(needed) <= set(names_in({k: v for k, v in raw.items() if k != "params"})), "a parameter nobody uses"
+    assert f"dataengine run examples/{path.name}" in path.read_text(), "the file says how it is run"
+
+
+def test_there_is_the_one_committed_flow() -> None:
+    raw = read_yaml(next(path for path in EXAMPLES if path.stem == "curate"))
+    assert raw["stages"] == ["quality", "motion_language"]
+    assert [next(iter(j)) if isinstance(j, dict) else j for j in raw["then"]] == [
+        "fast_tokenizer",
+        "publish",
+        "reload",
+        "train_lerobot",
+    ]
