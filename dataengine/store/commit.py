@@ -44,7 +44,7 @@ class Commit:
     def write(self, root: Path) -> None:
         """Publish: our record, then info.json for LeRobot."""
         files.write_json(root / layout.COMMIT, asdict(self))
-        files.write_json(root / layout.INFO, self.info)
+        files.write_json(root / layout.INFO, self.info, indent=2)
 
     def next(self, **changes: Any) -> Commit:
         return replace(self, generation=self.generation + 1, **changes)

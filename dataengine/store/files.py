@@ -35,8 +35,9 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     _replace(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), durable=durable)
+def write_json(path: Path, value: Any, *, indent: int | None = None, durable: bool = True) -> None:
+    """Replace `path` by JSON; on one line unless `indent` is given, which is slow for large ones."""
+    write_bytes(path, (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode(), durable=durable)
 
 
 def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None, durable: bool = True) -> None:

@@ -61,7 +61,7 @@ def recover(root: Path) -> list[str]:
         else:
             raise StoreError(f"{root / name} was changed or removed from outside; restore it (verify says what else)")
     if _info(root) != commit.info:
-        files.write_json(root / layout.INFO, commit.info)
+        files.write_json(root / layout.INFO, commit.info, indent=2)
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
     for stray in sorted(_leftovers(root, commit)):
         files.remove(stray)

@@ -12,7 +12,7 @@ frames – never a mean of its episodes' quantiles, outside of which most frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,20 +134,21 @@ class Sketch:
         self.frames += frames
         self.values += values
 
-    def quantile(self, q: float) -> np.ndarray:
-        """`(D,)`: the value whose place among all values, in order, is nearest to the share `q`."""
-        found = np.empty(self.dims)
+    def quantiles(self, shares: Sequence[float]) -> np.ndarray:
+        """`(Q, D)`: the values whose places among all values, in order, are nearest to the given shares."""
+        places = (np.asarray(shares) * (self.values - 1) + 0.5).astype(np.int64)
+        found = np.empty((len(places), self.dims))
         for d in range(self.dims):
-            place = np.searchsorted(np.cumsum(self.counts[d]), int(q * (self.values - 1) + 0.5), side="right")
-            bin_ = self.bins[d][min(int(place), len(self.bins[d]) - 1)]
-            found[d] = bin_ if self.grey else self.centre[d] + _value(int(bin_))
+            at = np.searchsorted(np.cumsum(self.counts[d]), places, side="right")
+            bins = self.bins[d][np.minimum(at, len(self.bins[d]) - 1)]
+            found[:, d] = bins if self.grey else self.centre[d] + _middle(bins)
         return np.clip(found, self.low, self.high)
 
     def summary(self) -> dict[str, np.ndarray]:
         """LeRobot's ten statistics: `(D,)` each, `(D, 1, 1)` in 0..1 for pictures, count `(1,)`."""
         std = np.sqrt(self.m2 / self.values)
         found = {"min": self.low, "max": self.high, "mean": self.mean, "std": std}
-        found |= {name: self.quantile(q) for name, q in QUANTILES.items()}
+        found |= dict(zip(QUANTILES, self.quantiles(list(QUANTILES.values())), strict=True))
         if self.grey:
             found = {name: value / 255.0 for name, value in found.items()}
         return {**found, "count": np.array([self.frames])}
@@ -159,12 +160,10 @@ def _bins(distance: np.ndarray) -> np.ndarray:
     return np.where(distance < 0, -index, index)
 
 
-def _value(bin_: int) -> float:
-    """The middle, in relative terms, of a bin."""
-    if bin_ == 0:
-        return 0.0
-    size = _SMALLEST * float(np.exp((abs(bin_)) * _LOG_GAMMA)) * (1 - ALPHA)
-    return size if bin_ > 0 else -size
+def _middle(bins: np.ndarray) -> np.ndarray:
+    """The distance in the middle, in relative terms, of each bin; the smallest bin is 0."""
+    size = _SMALLEST * np.exp(np.abs(bins) * _LOG_GAMMA) * (1 - ALPHA)
+    return np.where(bins == 0, 0.0, np.sign(bins) * size)
 
 
 def column_values(column: np.ndarray, feature: Feature) -> np.ndarray:
@@ -183,11 +182,9 @@ def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | Non
 def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:
     """The ten statistics of one episode's column, quantiles exact."""
     values = column_values(column, feature)
+    found = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
     quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
-    return {
-        **sketch_column(column, feature).summary(),
-        **dict(zip(QUANTILES, quantiles, strict=True)),
-    }
+    return {**found, "count": np.array([len(column)]), **dict(zip(QUANTILES, quantiles, strict=True))}
 
 
 class PictureStats:

@@ -84,7 +84,7 @@ def own_commit(store: Store) -> Commit:
 
 def write_record(folder: Path, commit: Commit) -> None:
     files.write_json(folder / layout.COMMIT, asdict(commit))
-    files.write_json(folder / layout.INFO, commit.info)
+    files.write_json(folder / layout.INFO, commit.info, indent=2)
 
 
 def share(store: Store, folder: Path, relative: list[str]) -> None:
