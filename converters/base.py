@@ -74,6 +74,10 @@ class Converter(ABC):
             raise ConfigError(f"the mapping was written for {mapping['format']!r}, this source is {self.name!r}")
         found = self.survey(path)
         merged = overlay(found.mapping, mapping)
+        if merged.get("fps") is None:
+            raise ConfigError(
+                f"{path.name}: does not say its rate; write it to a file as `fps: 10` (Hz) and give that with --mapping"
+            )
         rules = SourceMapping.from_dict(merged)
         features = features_of(rules, found.columns, found.cameras)
         hashes = {file: self.fingerprint(path / file) for file in _files(found)} if hashed else {}

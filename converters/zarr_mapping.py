@@ -10,6 +10,7 @@ import numpy as np
 
 from converters.files import Proposal
 from converters.raw import Camera, Column
+from converters.robosuite_names import is_proprioception, observation_part, state_order
 from converters.rotations import CONVENTIONS
 from converters.zarr_store import ArrayHeader
 from dataengine.source import Assumption
@@ -36,7 +37,7 @@ def propose(
         Assumption("task", None, "there is no instruction; an empty one stands for it, give one as `task`")
     ]
     notes = [f"{name} went through the lossy codec {h.lossy}" for name, h in headers.items() if h.lossy]
-    if any(re.fullmatch(r"robot\d+_eef_pos", name) for name in columns):
+    if _is_umi(columns):
         features, rate, robot = _umi(columns), _UMI_RATE, "umi"
         assumed.append(Assumption("fps", rate, "no file says the rate; UMI's GoPro runs at 60 Hz"))
         if "derive" in features.get("action", {}):
@@ -47,8 +48,11 @@ def propose(
         assumed.append(Assumption("fps", rate, "no file says the rate; PushT is controlled at 10 Hz"))
     else:
         features, rate, robot = {}, None, None
+        robots = sorted((n for n in columns if re.match(r"robot\d+_", n) and is_proprioception(n)), key=state_order)
         if "state" in columns:
             features["observation.state"] = {"from": ["state"]}
+        elif robots:  # `robomimic_image` and its like: robosuite's observations, one array each
+            features["observation.state"] = {"from": [observation_part(columns[n], n, ()) for n in robots]}
         if "action" in columns:
             features["action"] = {"from": ["action"]}
     taken = {p["column"] if isinstance(p, dict) else p for rule in features.values() for p in rule.get("from", [])}
@@ -72,10 +76,21 @@ def vital(columns: Mapping[str, Column]) -> set[str]:
     return poses | ({"state", "action"} & set(columns))
 
 
+def _is_umi(columns: Mapping[str, Column]) -> bool:
+    """A hand's pose as UMI writes it; robosuite has positions of the same name beside quaternions."""
+    return any(re.fullmatch(r"robot\d+_(eef_rot_axis_angle|gripper_width)", name) for name in columns)
+
+
+def _umi_order(name: str) -> tuple[str, int]:
+    """Robot by robot: position, rotation, gripper."""
+    robot, _, end = name.partition("_")
+    return robot, list(_POSE).index(end) if end in _POSE else len(_POSE)
+
+
 def _umi(columns: Mapping[str, Column]) -> dict[str, Any]:
     """The pose of every gripper; one action for all of them, from the next pose unless the file has actions."""
     pose = []
-    for name in columns:
+    for name in sorted(columns, key=_umi_order):
         end = re.sub(r"^robot\d+_", "", name)
         if end in _POSE and len(_POSE[end][0]) == columns[name].size:
             names, unit, rotation = _POSE[end]

@@ -69,7 +69,8 @@ def read_headers(path: Path) -> dict[str, ArrayHeader]:
     """
     files = _members(path) if path.is_file() else _files(path)
     arrays = {}
-    for name, size in files.items():
+    # By name: a folder lists its files in any order, and columns must not change places with it.
+    for name, size in sorted(files.items()):
         folder, _, last = name.rpartition("/")
         if last not in _META or size > 4 << 20 or not folder:
             continue
