@@ -27,11 +27,11 @@ OBJECTIVE = "objective"
 class Quality:
     """Grade episodes; drop or trim them on request.
 
-    drop_below: drop episodes graded below this (0 to 1; 0.001 drops only critical ones, 1.0 everything with an
-    objective finding). drop_on: drop episodes with a finding of one of these checks; "objective" means any
-    objective check, and a risk can be named. trim: cut idle head and tail; the result is a new episode with this
-    one as its parent. trim_keep: seconds of rest to leave at either end. thresholds: other thresholds, by check.
-    artifact: what `fit` learned of the set.
+    drop_below: drop episodes graded below this: 0.5 drops those that are untrustworthy as a whole (grade 0), 1.0 those
+    with an objective finding anywhere (0.5) too. drop_on: drop episodes with a finding of one of these checks;
+    "objective" means any objective check, and a risk can be named. trim: cut idle head and tail; the result is a new
+    episode with this one as its parent. trim_keep: seconds of rest to leave at either end. thresholds: other
+    thresholds, by check. artifact: what `fit` learned of the set.
     """
 
     drop_below: float | None = None
@@ -101,7 +101,7 @@ class Quality:
         if wanted:
             return _reason(wanted)
         if self.drop_below is not None and score < self.drop_below:
-            return f"quality {score:.2f} is below {self.drop_below:g}: {_reason(objective(verdicts))}"
+            return f"quality {score:g} is below {self.drop_below:g}: {_reason(objective(verdicts))}"
         return None
 
     def _trimmed(self, episode: Episode, reference: Reference) -> Episode:

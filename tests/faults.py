@@ -209,10 +209,10 @@ def doubled_time(episode: Episode, rng: np.random.Generator, scales: Mapping[str
 
 
 def extra_lag(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
-    """Actions stand 5 to 10 frames later, or earlier, than they should."""
+    """Actions stand 5 to 10 frames later, or earlier, than they should; in episodes of five times that and more."""
     frames = int(rng.integers(LAG[0], LAG[1] + 1))
     actions = _keys(episode, "action")
-    if not actions or not _keys(episode, "state") or len(episode) < 3 * frames:
+    if not actions or not _keys(episode, "state") or len(episode) < 5 * frames:
         return None
     early, late = np.arange(len(episode) - frames), np.arange(frames, len(episode))
     mine, other = (early, late) if rng.random() < 0.5 else (late, early)

@@ -33,7 +33,8 @@ class Blank(Check):
         found: list[Finding] = []
         worst = 0.0
         for key, seen in view.traces.items():
-            value = (1.0 if seen.kind == "rgb" else 0.1) / np.maximum(seen.spread, 0.1)
+            spread = seen.spread if seen.kind == "rgb" else 10 * seen.spread
+            value = 1 / np.maximum(spread, 0.1)
             worst = max(worst, float(value.max(initial=0.0)))
             for start, stop in runs(value >= self.threshold):
                 what = "black" if seen.mean[start:stop].max() < 16 else "one flat colour"

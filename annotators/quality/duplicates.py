@@ -98,7 +98,8 @@ def _signature(view: View) -> np.ndarray:
     """`(BINS,)` int64: the smallest 32-bit hash of each bin over the set of all moving pairs; EMPTY if none.
 
     A pair is what two dimensions show in one frame: scripts may move one dimension alike in every episode, hardly
-    two that have nothing to do with each other. Each living dimension stands in four pairs.
+    two that have nothing to do with each other. Each living dimension stands in four pairs, so that one that died
+    takes few with it.
     """
     columns = np.concatenate([view.signals[key].values for key in sorted(view.signals)], axis=1)
     bits = columns.astype(np.float32).view(np.uint32).astype(np.uint64)
@@ -109,7 +110,7 @@ def _signature(view: View) -> np.ndarray:
         return smallest
     changed = np.zeros(bits.shape, bool)
     changed[1:] = bits[1:] != bits[:-1]
-    for apart in {1, dims // 3 + 1}:
+    for apart in (1, 2):
         partner = np.roll(bits, -apart, axis=1)
         hashes = _mix(_mix(bits + np.uint64(apart)) ^ partner)[changed & np.roll(changed, -apart, axis=1)]
         np.minimum.at(smallest, (hashes % BINS).astype(np.int64), (hashes >> np.uint64(32)).astype(np.int64))

@@ -1,9 +1,9 @@
 """Verdicts as a grade and as a label.
 
-The grade is 1 for an episode without objective findings. Any objective finding halves it at once, and what is
-left shrinks with the share of frames that are touched; a critical finding touches all of them. So a further
-fault never raises a grade: frames that were faulty stay faulty, whichever fault is named for them. Risks and
-unknowns do not count.
+The grade has three steps: 1 without objective findings, 0.5 when only some frames are touched ("major"), 0 when the
+whole episode cannot be trusted ("critical", or a fifth of the frames touched). It is coarse on purpose: a finer one,
+by frames or by findings, rises when a further fault hides a first one, and no fault may ever raise a grade. What and
+how much is wrong stands in the label. Risks and unknowns do not count.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from annotators.quality.base import Finding, Verdict
 from dataengine.episode import Label
 
 NAME = "quality"
+UNTRUSTWORTHY = 0.2
 RISK = "risk"
 NOT_ASSESSED = "not assessed"
 
@@ -40,16 +41,14 @@ def objective(verdicts: Mapping[str, Verdict]) -> list[Finding]:
 
 
 def grade(verdicts: Mapping[str, Verdict], frames: int) -> float:
-    """0 to 1; see the module's text."""
+    """1, 0.5 or 0; see the module's text."""
     found = objective(verdicts)
-    if not found:
-        return 1.0
     touched = np.zeros(frames, bool)
     for finding in found:
-        if finding.severity == "critical":
-            touched[:] = True
-        touched[max(finding.start, 0) : finding.stop] = True
-    return 0.5 * float(1 - touched.mean())
+        touched[finding.start : finding.stop] = True
+    if any(finding.severity == "critical" for finding in found) or touched.sum() >= UNTRUSTWORTHY * frames:
+        return 0.0
+    return 0.5 if found else 1.0
 
 
 def label(verdicts: Mapping[str, Verdict], frames: int) -> Label:

@@ -27,7 +27,7 @@ RATES = ("vel", "acc", "effort", "torque", "force", "current", "load")
 # A dimension is a rate for the set when it looks like one in this share of its episodes.
 RATE_SHARE = 0.5
 # A set of one episode is its own reference: its 95th percentile times this, and as many times the floor.
-ALONE = 3.0
+ALONE = 2.0
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from annotators.quality.reference import pack, unpack
-from annotators.quality.view import Signal, View
+from annotators.quality.view import Signal, View, runs
 
 DELAYS = range(7)
 RIDGE = 1e-3
 SHORTEST = 12
 WIDEST = 128
+# A dimension that the model misses by more than this many variances is broken in itself; it must not drown the rest.
+WORST = 4.0
 # Up to here every episode is tried for leaving out; that costs the square of their number.
 SMALL_SET = 32
 # A set's model means something when it explains this much in all, in units of one fully explained dimension.
@@ -131,14 +133,29 @@ class Sums:
 
 
 def _rows(data: Pairing, shift: int, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """X `(n, B, p)` and Y `(n, B, q)` with actions taken `shift` frames later; `margin` keeps n equal over shifts."""
+    """X `(n, B, p)` and Y `(n, B, q)` with actions taken `shift` frames later; `margin` keeps n equal over shifts.
+
+    Frames in which the state stands still to the last bit, and the step out of them, say nothing: they are a rest or
+    a freeze, and a freeze must not hide how the others follow.
+    """
     action, state = data.action, data.state
     t = np.arange(max(0, -shift), len(state) - max(1, shift, margin))
+    t = t[_moving(state)[t]]
     change = state[t + 1] - state[t]
     one = np.ones((len(t), state.shape[1] if data.paired else 1, 1))
     if data.paired:
         return np.concatenate([action[t + shift, :, None], state[t][..., None], one], axis=-1), change[..., None]
     return np.concatenate([action[t + shift][:, None], state[t][:, None], one], axis=-1), change[:, None]
+
+
+def _moving(state: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: frame t and its successor are no part of a repeat of three frames or more."""
+    free = np.ones(len(state), bool)
+    repeats = np.concatenate([[False], (state[1:] == state[:-1]).all(axis=1)])
+    for start, stop in runs(repeats):
+        if stop - start >= 3:
+            free[start - 1 : stop] = False
+    return free
 
 
 def sums(data: Pairing, delay: int) -> Sums:
@@ -169,7 +186,7 @@ def fit(measures: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any] | No
     """The set's model: total sums at the best delay, which episodes are in them, and which outputs it explains.
 
     Broken episodes must not bend the measure the others are held against: as long as leaving one out makes the
-    remaining ones explain each other better by a fifth, it is left out (up to a third of a small set; one among
+    remaining ones explain each other better by a tenth, it is left out (up to a third of a small set; one among
     hundreds does no harm).
     """
     given = {k: m for k, m in measures.items() if m is not None}
@@ -182,7 +199,7 @@ def fit(measures: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any] | No
     for _ in range(len(each) // 3 if len(each) <= SMALL_SET else 0):
         tried = [_best_delay(each, [k for k in kept if k != out]) for out in kept]
         best = max(tried, key=lambda found: found[2].sum())
-        if best[2].sum() < 1.2 * explained.sum():
+        if best[2].sum() < 1.1 * explained.sum():
             break
         delay, kept, explained = best
     total = _total(each[k][delay] for k in kept)
@@ -246,6 +263,7 @@ class Model:
                 found.append(np.nan)
                 continue
             residual = ((y - np.einsum("nbp,bpq->nbq", x, self.weights)) ** 2).mean(axis=0) / self.variance
+            residual = np.minimum(residual, WORST)
             found.append(float((residual * self.importance).sum() / self.importance.sum()))
         return np.array(found)
 
