@@ -24,12 +24,13 @@ from converters.hdf5 import (
     column_of,
     datasets,
     encoded_camera,
+    rate_of_clocks,
     read_attribute,
     read_columns,
 )
 from converters.mapping import SourceMapping
 from converters.raw import Camera, Column, RawEpisode
-from dataengine.episode import Episode
+from dataengine.episode import CAPTURE_TIME, Episode
 from dataengine.errors import SourceError
 from dataengine.guard import open_hdf5, parse_json
 from dataengine.source import Assumption, EpisodeRef, Plan
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     import h5py
 
 _PER_FRAME = ("action", "base_action", "observations/")
+# What labs call the capture times and the text of an episode, which they add to the layout.
+_CLOCKS = ("timestamp", "timestamps", "time")
+_INSTRUCTIONS = ("instruction", "language_instruction", "language_raw", "task_description", "task")
 
 
 class Aloha(FileConverter):
@@ -64,10 +68,15 @@ class Aloha(FileConverter):
         facts = [file.facts for file in files.values()]
         own = facts[0]["own"]
         assumed = []
-        if "fps" not in own:
+        rate = own.get("fps", RATE)
+        clock = None if own else facts[0]["clock"]
+        if clock is not None:
+            rate = facts[0]["rate"]
+            assumed.append(Assumption("fps", rate, f"no file says the rate; {clock} goes on by 1/fps [s] a row"))
+        elif "fps" not in own:
             why = "no file says the rate; ALOHA's recorders run at 50 Hz (DT = 0.02 s)"
             assumed.append(Assumption("fps", RATE, why))
-        if not all(f["own"].get("tasks") for f in facts):
+        if not all(f["tasks"] for f in facts):
             why = "no file holds an instruction; an empty one stands for it, give one as `task`"
             assumed.append(Assumption("task", None, why))
         sim = {f["sim"] for f in facts}
@@ -77,14 +86,18 @@ class Aloha(FileConverter):
         rules = {}
         for name in cameras:
             rule = dict(facts[0]["cameras"].get(name, {"from": name}))
-            key = f"observation.images.{name.removeprefix(IMAGES).replace('/', '.')}"
+            key = _camera_key(name, cameras[name])
             rules[key] = rule
+            if cameras[name].kind == "depth" and not own:
+                why = "no file says the unit of its depth; whole numbers are taken for mm, others for m"
+                assumed.append(Assumption(f"cameras/{key}/scale", rule.get("scale", 1.0), why))
             if name in facts[0]["encoded"] and not own:
                 why = "JPEG of RGB arrays as ALOHA's recorders write it; cv2.imdecode gives RGB back, see one picture"
                 assumed.append(Assumption(f"cameras/{key}/colour", "rgb", why))
         mapping = {
-            "fps": own.get("fps", RATE), "embodiment": own.get("embodiment") if own else robot, "task": None,
-            "licence": own.get("licence"), "features": _features(columns, own.get("features", {})), "cameras": rules,
+            "fps": rate, "embodiment": own.get("embodiment") if own else robot, "task": None,
+            "licence": own.get("licence"), "features": _features(columns, own.get("features", {}), clock),
+            "cameras": rules,
         }  # fmt: skip
         joined = "base_action" in columns
         notes = ("base_action follows the arms in one action, as Mobile ALOHA trains it",) if joined else ()
@@ -156,10 +169,47 @@ def _sketch(path: Path, file: h5py.File) -> FileSketch:
     if length == 0:
         faults.append("has no rows")
     own = _own(path, file)
-    ref = EpisodeRef(path.stem, length, size, own.get("tasks", ()), "; ".join(faults) or None, {"place": ""})
+    tasks, told = own.get("tasks", ()), _instruction(path, file)
+    if not tasks and told is not None:
+        tasks, unused = (told[1],), [u for u in unused if not u.startswith(f"{told[0]} (")]
+    ref = EpisodeRef(path.stem, length, size, tasks, "; ".join(faults) or None, {"place": ""})
     sim = bool(file.attrs["sim"]) if "sim" in file.attrs else None
-    facts = {"sim": sim, "cameras": rules, "encoded": encoded, "own": own}
+    clock, rate = _clock(file, columns)
+    facts = {"sim": sim, "clock": clock, "rate": rate, "cameras": rules, "encoded": encoded, "own": own, "tasks": tasks}
     return FileSketch((Sketch(ref, columns, cameras),), facts, tuple(unused))
+
+
+def _instruction(path: Path, file: h5py.File) -> tuple[str, str] | None:
+    """The text of the episode with the name it stands under: a dataset or attribute of the root, one text long."""
+    import h5py
+
+    for name in _INSTRUCTIONS:
+        item = file.get(name)
+        if isinstance(item, h5py.Dataset) and item.size == 1 and item.dtype.kind in "SO":
+            text = np.asarray(item[()]).reshape(-1)[0]
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        else:
+            text = read_attribute(path, file, name) if isinstance(file.attrs.get(name), str | bytes) else None
+        if isinstance(text, str) and text.strip():
+            return name, text.strip()
+    return None
+
+
+def _clock(file: h5py.File, columns: Mapping[str, Column]) -> tuple[str | None, float | None]:
+    """A column of capture times in [s] that a lab added, and the rate it shows."""
+    for name, column in columns.items():
+        if name.rsplit("/", 1)[-1] in _CLOCKS and column.dtype == "float64" and column.size == 1:
+            rate = rate_of_clocks([file[name][: 1 << 16].reshape(-1)])
+            if rate is not None and 1 <= rate <= 1000:
+                return name, rate
+    return None, None
+
+
+def _camera_key(name: str, camera: Camera) -> str:
+    """`observation.images.<camera>`; the depth of a camera, which labs keep under `images_depth`, beside it."""
+    bare = name.removeprefix(IMAGES).removeprefix("observations/images_depth/").replace("/", ".")
+    depth = camera.kind == "depth" and "depth" not in bare.lower()
+    return f"observation.images.{bare}" + ("_depth" if depth else "")
 
 
 def _own(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -172,8 +222,11 @@ def _own(path: Path, file: h5py.File) -> dict[str, Any]:
     return own_facts(described) if isinstance(described, dict) else {}
 
 
-def _features(columns: Mapping[str, Column], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The features of a robot's file, named where the layout is ALOHA's or the file itself says the names."""
+def _features(columns: Mapping[str, Column], own: Mapping[str, Any], clock: str | None) -> dict[str, Any]:
+    """The features of a robot's file, named where the layout is ALOHA's or the file itself says the names.
+
+    clock: the column of capture times [s].
+    """
     features: dict[str, Any] = {}
     if "observations/qpos" in columns:
         features["observation.state"] = {"from": [_joints(columns["observations/qpos"], POSITION_UNITS)]}
@@ -193,7 +246,10 @@ def _features(columns: Mapping[str, Column], own: Mapping[str, Any]) -> dict[str
         # What a lab added to its files is no input unless the mapping makes it one.
         own_key = name.removeprefix(f"{OWN}/")
         key = own_key if own_key in own and name != own_key else "collect." + name.replace("/", ".")
-        features[key] = {"from": [name]}
+        if name == clock:
+            features[CAPTURE_TIME] = {"from": [{"column": name, "unit": "s"}], "dtype": "float64"}
+        else:
+            features[key if key != CAPTURE_TIME else f"{CAPTURE_TIME}_as_stored"] = {"from": [name]}
     for key in features.keys() & own.keys():
         features[key].pop("control", None)  # stands in the info of a file of ours
         features[key] |= {k: own[key][k] for k in ("dtype", "names", "role", "unit", "info") if k in own[key]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,12 +109,12 @@ def column_of(name: str, dataset: h5py.Dataset) -> Column | None:
 def camera_of(name: str, dataset: h5py.Dataset) -> Camera | None:
     """A camera that holds raw pictures, or None.
 
-    Four dimensions with 1, 3 or 4 channels last (or 3 first), or three with `depth` in the name.
+    Four dimensions with 1, 3 or 4 channels last (or 3 first), or three with `depth` in the name or its folder's.
     """
     shape, kind = dataset.shape, dataset.dtype.kind
     if dataset.dtype.kind not in "uf" or min(shape, default=0) < 1:
         return None
-    depth = "depth" in name.rsplit("/", 1)[-1].lower()
+    depth = any("depth" in part.lower() for part in name.split("/")[-2:])
     if len(shape) == 3 and depth:
         return Camera(name, shape[1], shape[2], "depth")
     if len(shape) != 4 or (min(shape[1:3]) < 4 and min(shape[2:]) < 4):
@@ -141,6 +141,15 @@ def camera_rule(name: str, dataset: h5py.Dataset) -> dict[str, Any]:
     if dataset.dtype.kind == "f":
         rule["scale"] = 1.0 if float(np.max(dataset[0])) > 1.0 else 255.0
     return rule | {"colour": "rgb"}
+
+
+def rate_of_clocks(clocks: Sequence[np.ndarray]) -> float | None:
+    """The rate in Hz that rising clocks `(T,)` in [s] show, whole where it is nearly so; None for what is no clock."""
+    steps = [np.diff(np.asarray(clock, np.float64)) for clock in clocks if len(clock) > 1]
+    if not steps or not ((joined := np.concatenate(steps)) > 0).all() or joined.max() > 10:
+        return None
+    rate = 1.0 / float(np.median(joined))
+    return float(np.round(rate, 3 if rate < 10 else 1)) if abs(rate - round(rate)) > 0.02 else float(round(rate))
 
 
 def encoded_camera(name: str, dataset: h5py.Dataset, path: Path) -> Camera | None:

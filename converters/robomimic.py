@@ -29,6 +29,7 @@ from converters.hdf5 import (
     camera_rule,
     column_of,
     datasets,
+    rate_of_clocks,
     read_attribute,
     read_columns,
 )
@@ -177,17 +178,14 @@ def _clock(data: h5py.Group) -> dict[str, Any]:
 
     even: every row lies within 0.1 ms of k / rate.
     """
-    steps, worst = [], 0.0
+    worst = 0.0
     clocks = []
     for name in sorted(data, key=natural)[:_CLOCK_DEMOS]:
         states = data[name].get("states") if hasattr(data[name], "get") else None
         if states is not None and getattr(states, "ndim", 0) == 2 and len(states) > 1 and states.shape[1]:
             clocks.append(np.asarray(states[:, 0], np.float64))
-            steps.append(np.diff(clocks[-1]))
-    if not steps or not (joined := np.concatenate(steps)).size or not (joined > 0).all() or joined.max() > 10:
+    if (rate := rate_of_clocks(clocks)) is None:
         return {"clock": None, "even": True}
-    rate = 1.0 / float(np.median(joined))
-    rate = float(np.round(rate, 3 if rate < 10 else 1)) if abs(rate - round(rate)) > 0.02 else float(round(rate))
     for clock in clocks:
         worst = max(worst, float(np.abs(clock - clock[0] - np.arange(len(clock)) / rate).max()))
     return {"clock": rate, "even": worst <= 1e-4}

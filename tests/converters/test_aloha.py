@@ -240,3 +240,25 @@ def test_the_real_files(folder: str) -> None:
             ):
                 np.testing.assert_allclose(frame.mean((0, 1)), said["mean_per_channel"], atol=1e-3)
                 assert frame[: len(frame) // 2].mean() == pytest.approx(said["top_half"], abs=1e-2)
+
+
+def test_what_labs_add_to_the_layout_is_read(tmp_path: Path) -> None:
+    """Depth in a folder of its own, the instruction in the file, capture times that show the rate."""
+    path = aloha(tmp_path / "episode_0.hdf5", 6, ("cam_high",))
+    seconds = 1.7e9 + np.arange(6) / 30 + [0, 1e-4, 0, -1e-4, 0, 0]
+    depth = np.arange(6 * 12 * 16, dtype=np.uint16).reshape(6, 12, 16) + 500
+    with h5py.File(path, "a") as file:
+        file["observations/images_depth/cam_high"] = depth
+        file["language_raw"] = np.array([b"Pour the \xc3\xbcber cup"])
+        file["timestamp"] = np.arange(6)  # a count, no clock
+        file["observations/timestamps"] = seconds
+    plan = READER.plan(path)
+    assumed = {a.key: a.value for a in plan.assumptions}
+    assert plan.fps == 30.0 and assumed["fps"] == 30.0 and "task" not in assumed and not plan.unused
+    assert assumed["cameras/observation.images.cam_high_depth/scale"] == 0.001
+    episode = READER.read(plan, plan.episodes[0])
+    assert episode.meta.tasks == ("Pour the über cup",)
+    np.testing.assert_array_equal(episode.frames["collect.timestamp"], seconds)
+    np.testing.assert_array_equal(episode.frames["collect.timestamp_as_stored"], np.arange(6))
+    seen = np.stack(list(episode.clips["observation.images.cam_high_depth"].frames()))
+    np.testing.assert_allclose(seen[..., 0], depth / 1000, rtol=1e-6)
