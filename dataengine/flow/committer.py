@@ -59,6 +59,7 @@ class Committer:
         self._writer: Any = None
         self._present: set[str] = set()
         self._known: dict[str, dict[str, Any]] = {}
+        self._made_of: dict[str, set[str]] = {}
         self._labelled: dict[str, dict[str, str]] = {}
         self._pending: dict[str, dict[str, str]] = {}
         self._waiting: dict[str, None] = {}
@@ -73,8 +74,7 @@ class Committer:
                 for episode, labels in line["labels"].items():
                     self._labelled.setdefault(episode, {}).update(labels)
             elif line.get("id") in self._present:
-                self._known[line["id"]] = line
-                write_mark(self.folder, line)
+                self._note(line)
         return self
 
     def __exit__(
@@ -113,11 +113,13 @@ class Committer:
             self._came |= {output.id for output in verdict.taken}
             for output in verdict.taken:
                 self._take_labels(output)
+        self._coming.clear()
         return verdicts
 
     def _judge(self, task: Task, outcome: Outcome) -> Verdict:
         """What is to be done with an outcome, before anything is."""
         verdict = Verdict(task, outcome)
+        self.check_absent(task, outcome.outputs)
         try:
             for output in outcome.outputs:
                 if output.id in self._came or output.id in self._coming:
@@ -140,17 +142,26 @@ class Committer:
         if self._writer is None:
             self._writer = self._stack.enter_context(self._store.writer())
         lines = [
-            {"id": output.id, "base": output.base, "source": task.source, "episode": task.episode}
+            {"id": output.id, "base": output.base, "origin": task.origin, "episode": task.episode}
             for task, output in fresh
         ]
         append_lines(self.folder.root / "committed.jsonl", lines, durable=True)
         self._writer.commit_all([open_shard(self.folder.staging(output.base)) for _, output in fresh])
         for line in lines:
-            write_mark(self.folder, line)
-            self._present.add(line["id"])
-            self._known[line["id"]] = line
+            self._note(line)
             shutil.rmtree(self.folder.staging(line["base"]), ignore_errors=True)
-        self._coming -= {line["id"] for line in lines}
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Remember, and tell workers, where an episode of the store came from."""
+        self._present.add(line["id"])
+        self._known[line["id"]] = line
+        self._made_of.setdefault(line["origin"], set()).add(line["id"])
+        write_mark(self.folder, line)
+
+    def check_absent(self, task: Task, but: Sequence[Output] = ()) -> None:
+        """Raise `ConfigError` if the store holds episodes of this recording `but` these: an earlier flow's."""
+        if self._made_of.get(task.origin, set()) - {output.id for output in but}:
+            raise ConfigError(self._made_otherwise(task))
 
     def flush_labels(self) -> None:
         """Write what waits, one file a label, and note that it is there."""
@@ -196,11 +207,13 @@ class Committer:
                 "choose another `out`"
             )
         if known["base"] != output.base:
-            raise ConfigError(
-                f"{self.folder.out} holds {task.episode} as an earlier flow made it, and this flow makes it "
-                "differently; "
-                "choose another `out`, or build the store anew with --overwrite (results of unchanged stages are kept)"
-            )
+            raise ConfigError(self._made_otherwise(task))
+
+    def _made_otherwise(self, task: Task) -> str:
+        return (
+            f"{self.folder.out} holds {task.episode} as an earlier flow made it, and this flow makes it differently; "
+            "choose another `out`, or build the store anew with --overwrite (results of unchanged stages are kept)"
+        )
 
     def _check_fits(self, output: Output) -> None:
         from dataengine.store.schema import differences

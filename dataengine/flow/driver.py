@@ -50,6 +50,7 @@ class Driver:
         self._progress = progress
         self._retry = retry_quarantined
         self._began: float | None = None
+        self._worked = 0
 
     def close(self) -> None:
         if self._executor is not None:
@@ -80,6 +81,7 @@ class Driver:
             for batch in run_in_order(tasks, self._workers, recall, self.events):
                 for task, outcome in batch:
                     if outcome.state == "failed":
+                        committer.check_absent(task)
                         self._quarantine(task, outcome)
                 for verdict in committer.commit([each for each in batch if each[1].state == "done"]):
                     self._take(verdict)
@@ -170,6 +172,7 @@ class Driver:
                 yield Task(
                     index=index,
                     episode=name,
+                    origin=source.origin(ref),
                     source=identity,
                     key=chain_key(identity, ref.name, parts, goal),
                     converter=source.converter,

@@ -27,14 +27,17 @@ class PlannedSource:
     plan: Plan
     refs: tuple[EpisodeRef, ...]
 
-    def key(self, ref: EpisodeRef) -> str:
-        """What an episode as read depends on: its file's content, the converter and the mapping, not where it lies.
+    def origin(self, ref: EpisodeRef) -> str:
+        """Which recording this is: its file's content and the place in it, however it is read.
 
         A converter that knows the file of each episode (`extra["sha256"]`) keeps the others' keys when a folder grows.
         """
         content = ref.extra.get("sha256") or self.plan.sha256 or stat_digest(Path(self.plan.path))
-        place = ref.extra.get("place", ref.name)
-        return digest([self.plan.format, self.version, content, place, self.plan.fps, self.plan.mapping])
+        return digest([content, ref.extra.get("place", ref.name)])
+
+    def key(self, ref: EpisodeRef) -> str:
+        """What an episode as read depends on: the recording, the converter and the mapping, not where it lies."""
+        return digest([self.plan.format, self.version, self.origin(ref), self.plan.fps, self.plan.mapping])
 
     def for_worker(self, ref: EpisodeRef) -> Plan:
         """The plan with this one episode: what travels to a worker stays small."""

@@ -16,13 +16,14 @@ MAX_TRIES = 3
 class Task:
     """One episode of one source, to be read, taken through the stages, and sealed (or observed).
 
-    index: its place in source order. episode: `<file>:<name>`, for people. source: what the episode as read
-    depends on; key: what the result depends on. out: the store, an absolute path every worker sees.
-    observer: the stage that wants to see the episode after `stages`; None means seal.
+    index: its place in source order. episode: `<file>:<name>`, for people. origin: which recording it is; source:
+    what the episode as read depends on; key: what the result depends on. out: the store, an absolute path that
+    every worker sees. observer: the stage that wants to see the episode after `stages`; None means seal.
     """
 
     index: int
     episode: str
+    origin: str
     source: str
     key: str
     converter: str

@@ -78,6 +78,9 @@ def test_a_changed_flow_is_refused_or_builds_anew_from_what_is_known(toy, go, tm
     go(source, [centre, {"toy_filter": {"at_least": 3}}])
     with pytest.raises(ConfigError, match=r"makes it differently.*--overwrite"):
         go(source, [{"toy_scale": {"factor": 5, "log": str(log)}}])
+    for stages in ([centre, {"toy_filter": {"at_least": 21}}], [centre, "toy_split"]):
+        with pytest.raises(ConfigError, match="makes it differently"):
+            go(source, stages)  # one episode fewer, or two instead of it: not beside the old ones
     before = len(log.read_text().splitlines())
     anew = go(source, [centre, {"toy_scale": {"factor": 5}}], overwrite=True)
     assert len(log.read_text().splitlines()) == before, "the first stage was known"
