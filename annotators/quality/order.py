@@ -56,6 +56,8 @@ class Lag(Check):
         reach = min(REACH, len(view) // 3)
         shifts = np.arange(-reach, reach + 1)
         errors = model.errors(data, shifts)
+        if not np.isfinite(errors[reach]):
+            return Verdict(unknown="the state moves in too few frames")
         if _backwards(model, data, errors, shifts):
             return Verdict(unknown="the episode runs backwards")
         extra = int(shifts[np.nanargmin(errors)])
@@ -141,5 +143,7 @@ def _backwards(model: tracking.Model, data: tracking.Pairing, forward: np.ndarra
     """Whether the reversed episode fits at the natural lag, at half the error of the episode as it stands there,
     and better than the episode fits at any shift."""
     near = np.abs(shifts) <= NATURAL
+    if not np.isfinite(forward[near]).any():
+        return False
     backward = np.nanmin(model.errors(data.reversed(), shifts[near]))
     return bool(backward < 0.5 * np.nanmin(forward[near]) and backward < 0.9 * np.nanmin(forward))
