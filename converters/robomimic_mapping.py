@@ -18,6 +18,7 @@ from converters.robosuite_names import (
 from dataengine.source import Assumption
 
 _DEFAULT_RATE = 20.0
+_EMBEDDINGS = ("lang_emb", "language_embedding")
 
 
 def propose(
@@ -74,15 +75,18 @@ def _task(facts: Sequence[Mapping[str, Any]], assumed: list[Assumption]) -> str 
 def _features(columns: Mapping[str, Column], facts: Mapping[str, Any], even: bool, notes: list[str]) -> dict[str, Any]:
     observed = {name.removeprefix("obs/"): c for name, c in columns.items() if name.startswith("obs/")}
     robot = sorted((n for n in observed if is_proprioception(n)), key=state_order)
-    scene = [n for n in observed if n not in robot]
+    apart = [n for n, c in observed.items() if n not in robot and (len(c.shape) > 1 or n.startswith(_EMBEDDINGS))]
+    scene = [n for n in observed if n not in robot and n not in apart]
     features: dict[str, Any] = {}
     if robot:
         parts = [observation_part(observed[n], n.replace("/", "."), facts["robots"]) for n in robot]
         features["observation.state"] = {"from": parts}
-    else:
+    elif not observed:
         notes.append(
             "no observation of the robot: only what the simulator kept; robomimic's dataset_states_to_obs adds it"
         )
+    else:
+        notes.append("no observation is called as a robot's are; name those that are its own under observation.state")
     if scene:
         features["observation.environment_state"] = {
             "from": [
@@ -90,6 +94,8 @@ def _features(columns: Mapping[str, Column], facts: Mapping[str, Any], even: boo
                 for n in scene
             ]
         }
+    for name in apart:  # masks and embeddings: kept, but no input of a policy unless the mapping makes it one
+        features["collect." + name.replace("/", ".")] = {"from": [observed[name].name]}
     features["action"] = action_rule(columns["actions"], facts["environment"])
     if "rewards" in columns:
         features["next.reward"] = {"from": ["rewards"]}

@@ -51,9 +51,15 @@ _OBJECTS: dict[tuple[str, int], tuple[str, ...]] = {
 _OBJECT_UNITS = {10: ("m",) * 3 + ("1",) * 4 + ("m",) * 3}
 
 
+# What other labs that write robomimic's layout call their robot's observations.
+_ROBOT = re.compile(
+    r"robot\d*_|((left|right)_)?(arm|eef?|end_effector|tcp|gripper(?!_to_)|joints?|qpos|qvel|proprio\w*|state)(_|/|$)"
+)
+
+
 def is_proprioception(name: str) -> bool:
     """Whether an observation belongs to the robot rather than to the scene."""
-    return bool(re.match(r"robot\d+_", name)) or name in _PROPRIOCEPTION
+    return name in _PROPRIOCEPTION or bool(_ROBOT.match(name))
 
 
 def state_order(name: str) -> tuple[str, int, str]:

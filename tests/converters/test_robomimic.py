@@ -289,3 +289,24 @@ def test_a_rollout_that_stands_in_several_real_files_comes_out_equal() -> None:
         for key in ("action", "sim.state"):
             np.testing.assert_array_equal(episode.frames[key], found[0].frames[key])
     np.testing.assert_array_equal(found[3].frames["observation.state"], found[2].frames["observation.state"])
+
+
+def test_other_names_masks_and_embeddings(tmp_path: Path) -> None:
+    """The robot by what other labs call it; masks and language embeddings arrive, and no policy is fed them."""
+    rng = np.random.default_rng(0)
+    values = {
+        "ee_pose": rng.normal(size=(6, 7)), "gripper": rng.normal(size=6), "left_arm_qpos": rng.normal(size=(6, 2)),
+        "gripper_to_cube": rng.normal(size=(6, 3)), "lang_emb": rng.normal(size=(6, 16)),
+        "mask": rng.integers(0, 2, (6, 9, 11), dtype=np.uint8),
+    }  # fmt: skip
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["data/demo_0/actions"] = rng.normal(size=(6, 7)).astype(np.float32)
+        for name, column in values.items():
+            file[f"data/demo_0/obs/{name}"] = column
+    plan = READER.plan(tmp_path / "x.hdf5")
+    frames = READER.read(plan, plan.episodes[0]).frames
+    robot = np.column_stack([values[n] for n in ("ee_pose", "gripper", "left_arm_qpos")])
+    np.testing.assert_allclose(frames["observation.state"], robot, rtol=1e-6)
+    np.testing.assert_allclose(frames["observation.environment_state"], values["gripper_to_cube"], rtol=1e-6)
+    np.testing.assert_array_equal(frames["collect.mask"], values["mask"])
+    np.testing.assert_array_equal(frames["collect.lang_emb"], values["lang_emb"])
