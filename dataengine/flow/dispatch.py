@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from dataengine.errors import ConfigError, DataEngineError, MissingDependency
 from dataengine.flow.cluster import Executor
-from dataengine.flow.events import EventLog
+from dataengine.flow.events import Cancelled, EventLog
 from dataengine.flow.task import MAX_TRIES, Outcome, Task
 
 # One task waits at each worker while it runs another; finished ones may wait for a slow one before them.
@@ -15,10 +15,6 @@ _AHEAD = 2
 _WAITING = 64
 # A task that Dask itself could not bring through this often (lost workers, lost connections) is given up.
 _LOST = 3 * MAX_TRIES
-
-
-class Cancelled(Exception):
-    """Somebody asked the run to stop."""
 
 
 def run_in_order(

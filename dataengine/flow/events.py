@@ -18,6 +18,10 @@ EXIT_CODES: dict[State, int] = {"finished": 0, "failed": 1, "cancelled": 4, "int
 EXIT_CONFIG, EXIT_QUARANTINED = 2, 3
 
 
+class Cancelled(Exception):
+    """Somebody asked the run to stop."""
+
+
 @dataclass(frozen=True)
 class FlowStatus:
     """How far a run is. Times in [s]; `left` is None while nobody can know. interrupted: its driver died."""

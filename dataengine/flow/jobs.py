@@ -6,14 +6,14 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dataengine import plugins
 from dataengine.errors import ConfigError, DataEngineError
-from dataengine.flow.events import EventLog
+from dataengine.flow.events import Cancelled, EventLog
 from dataengine.flow.fingerprint import digest, part_key, plain
 from dataengine.flow.folder import FlowFolder, read_json, write_json
 from dataengine.flow.spec import PartSpec, fill, names_in
@@ -61,25 +61,30 @@ def plan_jobs(specs: Sequence[PartSpec]) -> list[JobPlan]:
     return plans
 
 
-def run_jobs(plans: Sequence[JobPlan], folder: FlowFolder, store: str, events: EventLog) -> list[JobResult]:
-    """Run the jobs on the store with this digest. A job that fails ends the row; the others are skipped."""
-    results: list[JobResult] = []
+def run_jobs(plans: Sequence[JobPlan], folder: FlowFolder, store: str, events: EventLog) -> Iterator[JobResult]:
+    """Run the jobs on the store with this digest. After one that failed the others are skipped.
+
+    Raises `Cancelled` between two jobs when somebody asked the run to stop.
+    """
     folders: dict[str, str] = {}
     keys: dict[str, str] = {}
+    failed = False
     for plan in plans:
         where = folder.beside / plan.folder
-        if any(result.state in ("failed", "skipped") for result in results):
-            results.append(JobResult(plan.label, "skipped", str(where), error="a job before it failed"))
+        if failed:
+            yield JobResult(plan.label, "skipped", str(where), error="a job before it failed")
             continue
+        if events.cancelled():
+            raise Cancelled
         events.update(now=True, phase=f"job {plan.label}")
         job = plugins.make("jobs", plan.name, fill(plan.params, folders, "then"))
         # An earlier job counts by what it was made from, not by the path of its folder.
         key = digest([part_key("jobs", plan.name, plan.version, _meaning(plan, job, keys)), store])
         folders[f"jobs.{plan.label}"], keys[f"jobs.{plan.label}"] = str(where), key
         result = _run(plan, job, where, folder.out, key)
+        failed = result.state == "failed"
         events.write("job", job=plan.label, state=result.state, seconds=result.seconds, error=result.error)
-        results.append(result)
-    return results
+        yield result
 
 
 def _run(plan: JobPlan, job: Any, where: Path, store: Path, key: str) -> JobResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import Any
 from dataengine.errors import DataEngineError
 from dataengine.flow.cluster import Executor, open_executor
 from dataengine.flow.committer import clear_store
-from dataengine.flow.dispatch import Cancelled
 from dataengine.flow.driver import Driver
 from dataengine.flow.estimate import check_disk
-from dataengine.flow.events import EventLog, State
+from dataengine.flow.events import Cancelled, EventLog, State
 from dataengine.flow.fingerprint import plain
 from dataengine.flow.folder import FlowFolder, write_json
 from dataengine.flow.jobs import JobResult, run_jobs
@@ -108,8 +107,8 @@ def _carry_out(driver: Driver, began: float) -> FlowResult:
     try:
         driver.work()
         digest = _digest(driver.folder)
-        if driver.plan.jobs:
-            jobs = _jobs(driver, digest)
+        for job in _jobs(driver, digest):
+            jobs.append(job)  # one by one: what is done stays told when a later one is cancelled
         if any(job.state == "failed" for job in jobs):
             state = "failed"
     except (Cancelled, KeyboardInterrupt):
@@ -127,11 +126,10 @@ def _carry_out(driver: Driver, began: float) -> FlowResult:
     return result
 
 
-def _jobs(driver: Driver, digest: str | None) -> list[JobResult]:
-    plans = driver.plan.jobs
+def _jobs(driver: Driver, digest: str | None) -> Iterable[JobResult]:
     if digest is None:
-        return [JobResult(p.label, "skipped", "", error="the store has no episodes") for p in plans]
-    return run_jobs(plans, driver.folder, digest, driver.events)
+        return [JobResult(p.label, "skipped", "", error="the store has no episodes") for p in driver.plan.jobs]
+    return run_jobs(driver.plan.jobs, driver.folder, digest, driver.events)
 
 
 def _digest(folder: FlowFolder) -> str | None:
