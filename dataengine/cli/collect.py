@@ -24,6 +24,6 @@ def collect(
     if source == "expert":
         require("sim")
     collector = make("collectors", source, typed(set_))
-    episodes = track(collector.collect(), total=getattr(collector, "episodes", None), what="recording", unit="episodes")
+    episodes = track(collector.collect(), total=getattr(collector, "episodes", None), what="recording")
     count = append_all(episodes, store)
     console.print(f"{count} new episodes in {store}", markup=False)

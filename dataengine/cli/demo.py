@@ -43,7 +43,7 @@ def _sources(out: Path, episodes: int) -> list[str]:
     aloha = out / "recorded_as_aloha"
     for store, count, first in ((out / "recorded", episodes - foreign, foreign), (out / "elsewhere", foreign, 0)):
         expert = make("collectors", "expert", {"episodes": count, "first": first, "image_size": 64})
-        append_all(track(expert.collect(), total=count, what="recording", unit="episodes"), store)
+        append_all(track(expert.collect(), total=count, what="recording"), store)
     if not aloha.exists():
         other = out / "elsewhere"
         make("converters", "aloha").write(detect(other).read_all(other), aloha)

@@ -21,13 +21,13 @@ import torch
 
 from dataengine.errors import ConfigError
 from dataengine.plugins import load
+from dataengine.progress import Progress
 from pipelines.policy.checkpoint import build, load_run, save_policy, save_run, write_whole
 from pipelines.policy.config import PolicyConfig
 from pipelines.policy.curve import draw_losses, read_losses
 from pipelines.policy.data import Frames, batch, gather
 from pipelines.policy.heldout import HeldOut, measure
 from pipelines.policy.model import VLA, check_device, threads
-from pipelines.policy.progress import Progress
 from pipelines.policy.spec import Spec, specify
 
 log = logging.getLogger(__name__)
