@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import socket
@@ -148,7 +149,12 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
             "a stage needs a GPU and this machine has none; start workers where there is one "
             "(dask worker tcp://… --resources GPU=1) and give the scheduler's address"
         )
-    options: dict[str, Any] = {"nthreads": 1, "memory_limit": "auto", "dashboard": False, "silence_logs": 40}
+    options: dict[str, Any] = {
+        "nthreads": 1,
+        "memory_limit": "auto",
+        "dashboard": False,
+        "silence_logs": logging.CRITICAL,
+    }
     options["preload"] = ["dataengine.flow.preload"]
     specification = {
         place: {
@@ -162,7 +168,7 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
     local = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
     with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}):
         scheduler = {"cls": Scheduler, "options": local}
-        return SpecCluster(workers=specification, scheduler=scheduler, name="flow", silence_logs=40)
+        return SpecCluster(workers=specification, scheduler=scheduler, name="flow", silence_logs=logging.CRITICAL)
 
 
 def _gpus() -> list[str]:

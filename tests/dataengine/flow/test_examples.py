@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dataengine.episode import Episode
 from dataengine.flow import plan_flow
-from dataengine.flow.spec import names_in
-from dataengine.guard import read_yaml
+from dataengine.flow.spec import names_in, parse_flow
+from dataengine.guard import parse_yaml, read_yaml
+from dataengine.plugins import Drop, Stage
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
@@ -23,6 +28,23 @@ def test_an_example_can_be_planned(path: Path, toy, tmp_path: Path) -> None:
     assert plan.episodes == 2 * len(sources) and plan.stages is not None
     assert set(needed) <= set(names_in({k: v for k, v in raw.items() if k != "params"})), "a parameter nobody uses"
     assert f"dataengine run examples/{path.name}" in path.read_text(), "the file says how it is run"
+
+
+def test_the_page_on_flows_is_true(toy) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "flows.md").read_text("utf-8")
+    flow, stage = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL).group(1) for kind in ("yaml", "python"))  # type: ignore[union-attr]
+    read = parse_flow(parse_yaml(flow, "docs/flows.md"), {"source": "x"}, "docs/flows.md")
+    assert [s.name for s in read.stages] == ["quality", "motion_language"] and read.codec == {"crf": 23}
+    names = {"dataclass": dataclass, "Iterator": Iterator, "Episode": Episode, "Drop": Drop}
+    exec(compile(stage, "docs/flows.md", "exec"), names)
+    from flow_parts import ToyConverter
+
+    shorten = names["Shorten"](seconds=1.0)
+    assert isinstance(shorten, Stage)
+    source = toy([{"name": "long", "length": 20}, {"name": "short", "length": 4}])
+    plan = ToyConverter().plan(source)
+    kept, dropped = shorten.run(ToyConverter().read(plan, ref) for ref in plan.episodes)
+    assert kept.length == 10 and dropped.reason == "too short"
 
 
 def test_there_is_the_one_committed_flow() -> None:
