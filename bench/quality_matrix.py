@@ -81,7 +81,8 @@ def load(name: str) -> list[Episode]:
     if name == "tabletop":
         from collectors.expert import ExpertCollector
 
-        return list(ExpertCollector(episodes=24).collect())
+        tasks = ("pick_red", "pick_blue", "place_red", "place_blue")
+        return list(ExpertCollector(episodes=32, tasks=tasks).collect())
     path = DATA / str(SETS[name][0])
     converter = detect(path)
     plan = converter.plan(path)
@@ -114,7 +115,7 @@ def cell(
         return result
     rng = np.random.default_rng([*name.encode(), *fault.encode()])
     scales = robust_scales(episodes)
-    for _ in range(3 * PLACES):
+    for _ in range(30 * PLACES):
         if result.places == PLACES:
             break
         at = int(rng.integers(len(episodes)))

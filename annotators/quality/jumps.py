@@ -20,8 +20,8 @@ from annotators.quality.view import Signal, View, runs
 # What a smooth dimension is granted, as a share of its extent: below this nothing is called a jump or noise.
 JUMP_FLOOR = 0.02
 NOISE_FLOOR = 0.005
-# Which of the other episodes' worst values counts as usual; a quarter of a set may be broken.
-QUANTILE = 0.75
+# Which of the other episodes' worst values counts as usual; a tenth of a set may be broken.
+QUANTILE = 0.9
 # Words in the names of quantities that may change at once: a velocity jumps at a contact, a position cannot.
 RATES = ("vel", "acc", "effort", "torque", "force", "current", "load")
 # A dimension is a rate for the set when it looks like one in this share of its episodes.

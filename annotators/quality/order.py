@@ -143,7 +143,8 @@ def _backwards(model: tracking.Model, data: tracking.Pairing, forward: np.ndarra
     """Whether the reversed episode fits at the natural lag, at half the error of the episode as it stands there,
     and better than the episode fits at any shift."""
     near = np.abs(shifts) <= NATURAL
-    if not np.isfinite(forward[near]).any():
+    backwards = model.errors(data.reversed(), shifts[near])
+    if not np.isfinite(forward[near]).any() or not np.isfinite(backwards).any():
         return False
-    backward = np.nanmin(model.errors(data.reversed(), shifts[near]))
+    backward = np.nanmin(backwards)
     return bool(backward < 0.5 * np.nanmin(forward[near]) and backward < 0.9 * np.nanmin(forward))
