@@ -150,12 +150,17 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     bad = good.frames["action"].copy()
     bad[3, 1] = np.nan
     wrong = {**SMALL, "action": replace(SMALL["action"], names=("b", "a"))}
+    thin = {**SMALL, "action": Feature("float32", (1, 1))}
     cases: list[tuple[Episode, str]] = [
         (replace(good, frames={**good.frames, "action": bad}), "'action', frame 3.*NaN"),
         (replace(good, frames={**good.frames, "action": bad[:, :1]}), "'action'.*shape"),
         (replace(good, frames={**good.frames, "action": bad.astype(np.float64)}), "'action'.*float64"),
         (good.select(["action", FRONT]), "observation.state: the store has it, the episode does not"),
         (replace(good, features=wrong), "action: names b, a, the store has a, b"),
+        (
+            replace(good, features=thin, frames={**good.frames, "action": np.ones((6, 1, 1), np.float32)}),
+            r"\(1, 1\), the store",
+        ),
         (replace(good, fps=20.0), "20 frames a second"),
         (good.with_meta(tasks=()), "no task"),
         (good.with_meta(tasks=("a", "a")), "not unique"),

@@ -111,6 +111,9 @@ def test_joined_videos_show_the_same_pictures(tmp_path: Path) -> None:
     # Another encoder's parameters stand between: it keeps a file of its own.
     assert len(list((store.root / "videos" / FRONT).rglob("*.mp4"))) in (3, 4)
     assert len(list((store.root / "videos" / DEPTH).rglob("*.mp4"))) == 1
+    with store.writer() as writer:
+        assert writer.append(replace(episode(9, 4).select(list(features)), labels={})) == 5
+    assert store.verify(deep=True).ok and Store.open(store.root).verify().ok
 
 
 def test_a_writer_holds_off_compact(tmp_path: Path) -> None:
