@@ -3,7 +3,7 @@
 Both are span labels with a column `text`, which `materialize` writes into LeRobot's `language_persistent` in the
 styles of the same names. Directions are those of the frame of reference that the state's feature states; where it
 states none they are axes ("move along +x"). What the columns do not say – no names, no gripper – stands under
-`unknown` in the label's source, and the label has no rows then.
+`unknown` in the label's source, and the label has no rows then. Labels of these names that somebody else made stay.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MotionLanguage:
 
     name: ClassVar[str] = "motion_language"
     version: ClassVar[str] = "1"
-    reads: ClassVar[tuple[str, ...]] = ("observation.*",)
+    reads: ClassVar[tuple[str, ...]] = ("observation.*", "label:motion", "label:subtask")
 
     def __post_init__(self) -> None:
         if not 0 < self.horizon <= 5 or not 0 <= self.shortest <= 5:
@@ -62,10 +62,15 @@ class MotionLanguage:
                 unknown.append(f"{arm.side} arm: {found}" if arm.side else found)
             else:
                 subtasks += [(arm, segment, _phrase(segment.text, arm.side)) for segment in found]
-        return {
+        labels = {
             "motion": Label("span", _table(motion), {**source, "unknown": list(body.unknown)}),
             "subtask": Label("span", _table(subtasks), {**source, "unknown": sorted(set(unknown))}),
         }
+        return {name: label for name, label in labels.items() if not self._from_others(episode, name)}
+
+    def _from_others(self, episode: Episode, name: str) -> bool:
+        """Whether a person or another program has said it already; that stays."""
+        return name in episode.labels and episode.labels[name].source.get("name") != self.name
 
     def _source(self, body: Body) -> dict[str, Any]:
         """Frame, directions and units, as they were used."""

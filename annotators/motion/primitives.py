@@ -124,18 +124,39 @@ def _sentence(move: str, gripper: str, side: str) -> str:
 
 
 def merge(texts: list[str], shortest: int) -> list[Segment]:
-    """Runs of one text, the shortest given to the longer neighbour until none is shorter than `shortest` frames."""
+    """Runs of one text; those shorter than `shortest` frames, the shortest first, are given to the longer neighbour."""
     runs = _runs(texts)
-    while len(runs) > 1:
-        at = min(range(len(runs)), key=lambda i: runs[i].stop - runs[i].start)
-        short = runs[at]
-        if short.stop - short.start >= shortest:
-            break
-        beside = [runs[i] for i in (at - 1, at + 1) if 0 <= i < len(runs)]
-        into = max(beside, key=lambda run: run.stop - run.start)
-        texts[short.start : short.stop] = [into.text] * (short.stop - short.start)
-        runs = _runs(texts)
+    for length in range(1, shortest):
+        runs = _without(runs, length)
     return runs
+
+
+def _without(runs: list[Segment], length: int) -> list[Segment]:
+    """No run of `length` frames or less, unless it is the only one."""
+    kept: list[Segment] = []
+    begin = 0  # where the next run begins, if it has swallowed the one before
+    for at, run in enumerate(runs):
+        start, begin = begin, run.stop
+        if run.stop - start > length or (not kept and at + 1 == len(runs)):
+            kept.append(Segment(start, run.stop, run.text))
+            continue
+        following = runs[at + 1] if at + 1 < len(runs) else None
+        if kept and (following is None or kept[-1].stop - kept[-1].start >= following.stop - following.start):
+            kept[-1] = Segment(kept[-1].start, run.stop, kept[-1].text)
+        else:
+            begin = start
+    return _joined(kept)
+
+
+def _joined(runs: list[Segment]) -> list[Segment]:
+    """Neighbouring runs of one text as one."""
+    kept: list[Segment] = []
+    for run in runs:
+        if kept and kept[-1].text == run.text:
+            kept[-1] = Segment(kept[-1].start, run.stop, run.text)
+        else:
+            kept.append(run)
+    return kept
 
 
 def _runs(texts: list[str]) -> list[Segment]:

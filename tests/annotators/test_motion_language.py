@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +19,10 @@ from annotators.motion_language import MotionLanguage
 from conftest import shared_data
 from converters.base import detect
 from dataengine import plugins
-from dataengine.episode import Episode, Feature, Meta
+from dataengine.episode import Episode, Feature, Label, Meta
 from dataengine.errors import ConfigError
 from dataengine.plugins import Annotator
+from dataengine.store import language
 
 FPS = 20.0
 NAMES = ("ee.x", "ee.y", "ee.z", "gripper.pos")
@@ -143,6 +146,28 @@ def test_objects_velocities_and_fingers_are_no_arm():
     names = ("cube.x", "cube.y", "cube.z", "robot0_joint_vel.joint1", "kLeftHandPinky", "left_leg.0")
     assert read_body(made(np.zeros((30, 6)), names, None)).arms == ()
     assert words_of("kLeftShoulderPitch") == ["left", "shoulder", "pitch"]
+
+
+def test_labels_become_language_columns_of_their_styles():
+    episode = made(pick())
+    spoken = language.columns("made", episode.length, FPS, MotionLanguage().annotate(episode), [])
+    rows = spoken[language.PERSISTENT].to_pylist()[-1]
+    assert {row["style"] for row in rows} == {"motion", "subtask"} and {row["role"] for row in rows} == {"assistant"}
+    subtasks = [(row["timestamp"], row["content"]) for row in rows if row["style"] == "subtask"]
+    assert subtasks[0] == (0.0, PHRASES["reach"]) and [t for t, _ in subtasks] == sorted(t for t, _ in subtasks)
+
+
+def test_what_others_have_said_stays():
+    said_by_hand = Label("span", pa.table({"start": [0], "stop": [100], "text": ["tidy up"]}), {"name": "Ada"})
+    labels = MotionLanguage().annotate(made(pick()).with_label("subtask", said_by_hand))
+    assert set(labels) == {"motion"}
+
+
+def test_long_recordings_take_no_time():
+    noisy = np.cumsum(np.random.default_rng(0).normal(0, 0.01, (40_000, 4)), axis=0)
+    begin = time.perf_counter()
+    MotionLanguage().annotate(made(noisy))
+    assert time.perf_counter() - begin < 10
 
 
 def test_frame_direction_and_unit_stand_in_the_source():
