@@ -3,8 +3,8 @@
 The source is a v2.1 folder of many episodes: those of a real robot, each standing several times under new
 numbers, so that starting Python does not hide the figure. Ours is everything: read, check, copy, take statistics,
 commit. The other side is only the video: each decoded and encoded once, with LeRobot's own settings, which are
-the source's too (AV1), and with this engine's (h264). Target, for the real robot: 1/20 of the same codec. The
-second set has pictures of 96×128 and episodes of one second, where the 45 ms that an episode costs whatever it
+the source's too (AV1), and with this engine's (h264). Target, for either set: 1/20 of the same codec. The second
+set has pictures of 96×128 and episodes of one second, where the 45 ms that an episode costs whatever it
 holds are what one sees.
 """
 
@@ -116,10 +116,11 @@ def main() -> None:
                 found[name] = measure(name, Path(folder))
     if not found:
         raise SystemExit("needs the real v2.1 files; set DATAENGINE_TEST_DATA to their folder")
+    reached = {name: figures["share_of_lerobot_av1"] <= TARGET for name, figures in found.items()}
     record(
         "convert_v21",
-        {**found, "target": TARGET},
-        met=found[ROBOT]["share_of_lerobot_av1"] <= TARGET if ROBOT in found else None,
+        {**found, "target": TARGET, "reached": reached},
+        met=all(reached.values()),
     )
 
 
