@@ -71,10 +71,12 @@ class Committer:
             self._open()
         for line in read_lines(self.folder.root / "committed.jsonl"):
             if "labels" in line:
-                for episode, labels in line["labels"].items():
-                    self._labelled.setdefault(episode, {}).update(labels)
-            elif line.get("id") in self._present:
+                for episode in self._present & set(line["labels"]):
+                    self._labelled.setdefault(episode, {}).update(line["labels"][episode])
+            elif line["id"] in self._present:
                 self._note(line)
+            else:  # never committed, or the store was taken away since: it must be sealed again
+                self.folder.mark(line["id"]).unlink(missing_ok=True)
         return self
 
     def __exit__(

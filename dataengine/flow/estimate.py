@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,21 @@ def check_disk(out: Path, wanted: Estimate, *, free: int | None = None) -> None:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free if free is None else free
-    free += sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    free += folder_bytes(out)
     if wanted.needed > free:
         raise ConfigError(
             f"{out} will need about {human_bytes(wanted.needed)} ({human_bytes(wanted.bytes)} of data, the rest on "
             f"the way) and {human_bytes(free)} are free; choose another `out`, or take fewer episodes with --limit"
         )
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below; one that goes away meanwhile counts as nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def human_bytes(count: float) -> str:

@@ -73,25 +73,23 @@ def find_converter(path: Path, name: str | None = None) -> Any:
         raise SourceError(path, "the file is empty (0 bytes)")
     if name is not None:
         return plugins.make("converters", name)
-    known = plugins.parts("converters")
-    found, missing, refused = {}, [], None
-    for each in known:
+    converters, missing = {}, []
+    for each in plugins.parts("converters"):
         try:
-            converter = plugins.make("converters", each)
+            converters[each] = plugins.make("converters", each)
         except (ImportError, MissingDependency) as error:
             missing.append(f"{each} ({error})")
-            continue
-        if converter.sniff(path):
-            found[each] = converter
-        elif refused is None and hasattr(converter, "refusal"):
-            refused = converter.refusal(path)
+    found = [converter for converter in converters.values() if converter.sniff(path)]
     if len(found) == 1:
-        return next(iter(found.values()))
+        return found[0]
     if found:
-        raise SourceError(path, f"looks like {' and '.join(found)}", hint="say which with `format`")
-    if refused is not None:
-        raise refused
-    hint = f"supported: {', '.join(known) or 'nothing is installed'}"
+        names = " and ".join(converter.name for converter in found)
+        raise SourceError(path, f"looks like {names}", hint="say which with `format`")
+    for converter in converters.values():
+        if hasattr(converter, "refusal") and (refused := converter.refusal(path)) is not None:
+            raise refused
+    supported = [f"{each} ({getattr(converter, 'reads', 'its files')})" for each, converter in converters.items()]
+    hint = f"supported: {'; '.join(supported) or 'nothing is installed'}"
     if missing:
         hint += f"; not usable here: {'; '.join(missing)}"
     raise SourceError(path, "is no supported source of episodes", hint=hint)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataengine.errors import DataEngineError
-from dataengine.flow.estimate import human_bytes, human_time
+from dataengine.flow.estimate import folder_bytes, human_bytes, human_time
 from dataengine.flow.folder import FlowFolder
 from dataengine.flow.report import charts
 from dataengine.flow.report.samples import choose, data_uri, sample
@@ -117,7 +117,7 @@ def _store(folder: FlowFolder) -> dict[str, Any] | None:
             "fps": store.fps,
             "embodiment": store.embodiment,
             "licence": store.licence,
-            "bytes": sum(p.stat().st_size for p in folder.out.rglob("*") if p.is_file()),
+            "bytes": folder_bytes(folder.out),
             "features": [_feature(key, feature, stats.get(key)) for key, feature in store.features.items()],
             "tasks": Counter(task for meta in metas for task in meta.tasks).most_common(12),
             "more_tasks": max(0, len(store.tasks) - 12),

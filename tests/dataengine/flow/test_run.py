@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_a_changed_flow_is_refused_or_builds_anew_from_what_is_known(toy, go, tm
     assert len(log.read_text().splitlines()) == before, "the first stage was known"
     assert anew.digest == go(source, [centre, {"toy_scale": {"factor": 5}}], out="fresh").digest
     assert Store.open(anew.out).verify().ok
+
+
+def test_a_store_that_was_taken_away_is_made_again(toy, go, tmp_path: Path) -> None:
+    first = go(toy(2), ["toy_label", "toy_note"])
+    shutil.rmtree(tmp_path / "out")
+    again = go(toy(2), ["toy_label", "toy_note"])
+    assert again.digest == first.digest and set(Store.open(again.out).label_names()) == {"said", "note"}
 
 
 def test_overwriting_spares_episodes_that_no_flow_wrote(toy, go, tmp_path: Path) -> None:
