@@ -19,9 +19,16 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import pyarrow as pa  # noqa: E402
 from store_made import FPS, SMALL, episode  # noqa: E402
 
+from dataengine.episode import Episode, Label  # noqa: E402
 from dataengine.store import Store  # noqa: E402
+
+
+def labelled(seed: int) -> Episode:
+    """What the killed commit would have added."""
+    return episode(seed, 4 + seed, SMALL).with_label("contact", Label("event", pa.table({"frame": [1]})))
 
 
 def killed_at(root: Path, n: int, log: int) -> None:
@@ -39,7 +46,7 @@ def killed_at(root: Path, n: int, log: int) -> None:
         return step
 
     store = Store.open(root)
-    shard = store.seal(episode(2, 6, SMALL), root.with_name(f"shard{n}"))
+    shard = store.seal(labelled(2), root.with_name(f"shard{n}"))
     with store.writer() as writer:
         os.link = counted(os.link)
         for name in ("replace", "rename", "unlink"):

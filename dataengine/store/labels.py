@@ -96,13 +96,12 @@ def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
     return path
 
 
-def adopt(root: Path, name: str, file: Path, sha256: str) -> None:
-    """Add a finished label file, as a shard brings it; doing it twice changes nothing."""
+def place_for(root: Path, name: str, sha256: str) -> Path:
+    """Where a finished label file goes, as a shard of a new episode brings it."""
     folder = root / layout.LABELS / safe_name(name)
     present = sorted(p.name for p in folder.glob("*.parquet")) if folder.is_dir() else []
-    if not any(p.endswith(f"-{sha256[:16]}.parquet") for p in present):
-        number = int(present[-1].split("-")[0]) + 1 if present else 0
-        files.place(file, folder / f"{number:08d}-{sha256[:16]}.parquet")
+    number = int(present[-1].split("-")[0]) + 1 if present else 0
+    return folder / f"{number:08d}-{sha256[:16]}.parquet"
 
 
 def names(root: Path) -> list[str]:
@@ -114,10 +113,16 @@ def names(root: Path) -> list[str]:
 
 def index(root: Path, name: str) -> dict[str, Entry]:
     """Which file and row group holds the label of each episode. Raises `StoreError` for a file that is none."""
-    found: dict[str, Entry] = {}
-    for path in sorted((root / layout.LABELS / name).glob("*.parquet")):
-        found |= index_file(path)
-    return found
+    for attempt in range(3):
+        found: dict[str, Entry] = {}
+        try:
+            for path in sorted((root / layout.LABELS / name).glob("*.parquet")):
+                found |= index_file(path)
+            return found
+        except FileNotFoundError:  # replaced by another process meanwhile
+            if attempt == 2:
+                raise
+    raise AssertionError("not reached")
 
 
 def index_file(path: Path) -> dict[str, Entry]:
@@ -129,6 +134,8 @@ def index_file(path: Path) -> dict[str, Entry]:
         for episode, rows, kind, source, numbered in head["episodes"]:
             found[episode] = Entry(path, group if rows else None, kind, head["sources"][source], numbered)
             group += bool(rows)
+    except FileNotFoundError:
+        raise
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, IndexError) as error:
         raise StoreError(f"{path} is not a label file: {error}") from error
     return found

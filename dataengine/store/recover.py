@@ -14,9 +14,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from dataengine.errors import DataEngineError, StoreError
-from dataengine.guard import read_json, sha256_file
+from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import commit as commits
 from dataengine.store import files, layout, stats
+
+_NOTED = f"{layout.UNDO}/labels.json"
 
 
 def keep(root: Path, relative: Iterable[str]) -> None:
@@ -28,6 +30,12 @@ def keep(root: Path, relative: Iterable[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         files.share(root / name, target)
     files.sync_folder(folder)
+
+
+def note_labels(root: Path, generation: int, places: Iterable[Path]) -> None:
+    """Label files that belong to the commit to come, and go if it does not."""
+    listed = [path.relative_to(root).as_posix() for path in places]
+    files.write_json(root / _NOTED, {"generation": generation, "labels": listed})
 
 
 def kept(root: Path, relative: str) -> Path:
@@ -92,6 +100,8 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
                 found.add(path)
     for folder in ("data", "videos", "meta", layout.LABELS):
         found |= set((root / folder).rglob("*.tmp"))
+    if (root / _NOTED).exists() and (noted := read_json(root / _NOTED))["generation"] > commit.generation:
+        found |= {path for path in (safe_join(root, name) for name in noted["labels"]) if path.exists()}
     staging = root / layout.STAGING
     found |= set(staging.iterdir()) if staging.is_dir() else set()
     found |= {root / layout.UNDO} if (root / layout.UNDO).exists() else set()

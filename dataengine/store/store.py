@@ -164,10 +164,15 @@ class Store:
             yield self[index]
 
     def _episode(self, index: int) -> Episode:
-        entries = {
-            name: found[self.ids[index]] for name, found in self._label_entries.items() if self.ids[index] in found
-        }
-        return frames.read_episode(self.root, self._metadata, index, entries)
+        return frames.read_episode(self.root, self._metadata, index, self._entries(self.ids[index]))
+
+    def _entries(self, identity: str) -> dict[str, labels.Entry]:
+        """Where the labels of an episode are; looked up anew when another process has replaced one."""
+        entries = {name: found[identity] for name, found in self._label_entries.items() if identity in found}
+        if all(entry.path.exists() for entry in entries.values()):
+            return entries
+        self._forget_labels()
+        return {name: found[identity] for name, found in self._label_entries.items() if identity in found}
 
     def clip(self, index: int, key: str) -> Clip:
         """One camera of one episode, nothing decoded. Raises `StoreError` naming a missing video."""

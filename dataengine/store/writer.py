@@ -25,7 +25,7 @@ from dataengine.store import episodes as tables
 from dataengine.store import files, labels, language, layout, schema, stats, tasks
 from dataengine.store.commit import Commit
 from dataengine.store.lock import WriterLock, label_lock
-from dataengine.store.recover import keep, recover
+from dataengine.store.recover import keep, note_labels, recover
 from dataengine.store.shard import TASK, Shard
 from dataengine.store.store import Store
 
@@ -140,6 +140,7 @@ class Writer:
             self._add(shard, commit, info, pending)
         added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
         keep(self.root, [*commit.sha256, layout.INFO])
+        self._place_labels(shards)
         episode_files, next_episodes = self._write_episodes(commit, added)
         info["total_episodes"] = commit.episodes + len(shards)
         info["total_frames"] = commit.frames + pending.frames
@@ -192,13 +193,23 @@ class Writer:
                 self._sketches[key] = sketch
             for name, value in stats.shaped(sketch.summary(), self.store.features[key]).items():
                 row[f"stats/{key}/{name}"] = value
-        if shard.manifest["labels"]:
-            with label_lock(self.root, exclusive=False):
-                for name, label in shard.manifest["labels"].items():
-                    labels.adopt(self.root, name, shard.file(label["file"]), label["sha256"])
         row |= layout.columns(layout.EPISODES, self._tail_number(commit, place))
         pending.rows.append(row)
         pending.frames += shard.length
+
+    def _place_labels(self, shards: Sequence[Shard]) -> None:
+        """Side tables are nobody's commit, so those that go with this one are noted first, to be taken back."""
+        with label_lock(self.root, exclusive=False):
+            places = {
+                labels.place_for(self.root, name, label["sha256"]): shard.file(label["file"])
+                for shard in shards
+                for name, label in shard.manifest["labels"].items()
+            }
+            if places:
+                note_labels(self.root, self._commit.generation + 1, places)
+            for place, file in places.items():
+                if not place.exists():
+                    files.place(file, place)
 
     def _write_data(
         self, shard: Shard, number: int, index: int, begin: int, sketches: dict[str, stats.Sketch]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from store_killed import labelled
 from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 
 from conftest import shared_data
@@ -151,7 +152,7 @@ def test_survives_a_kill_at_every_step(killed: Any, stock: Any) -> None:
         assert files_of(root) == files_of(tmp_path / ("base" if len(store) == 2 else str(len(rounds) - 1)))
         assert store.verify().ok and store.digest() == want[len(store)]
         with store.writer() as writer:
-            assert writer.append(episode(2, 6, SMALL)) == 2
+            assert writer.append(labelled(2)) == 2
         assert store.digest() == want[3] and store.verify().ok
 
 
