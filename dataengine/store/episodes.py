@@ -39,6 +39,8 @@ OURS = {
     "extra": pa.string(),
     "sha256/data": pa.string(),
 }
+_NOTHING = pa.table({"episode_index": pa.array([], pa.int64())})
+_FILE = ("chunk_index", "file_index")
 _JSON = ("source", "lineage", "extra")
 _PLACE = ("data/chunk_index", "data/file_index", "dataset_from_index", "dataset_to_index")
 
@@ -124,12 +126,12 @@ class Episodes:
     def video(self, index: int, key: str) -> tuple[str, float]:
         """The video file of an episode's camera, and where in it the episode begins in [s]."""
         try:
-            row = {n: self.table.column(f"videos/{key}/{n}")[index].as_py() for n in ("chunk_index", "file_index")}
-            begin = self.table.column(f"videos/{key}/from_timestamp")[index].as_py()
-        except KeyError as error:
-            raise StoreError(f"the episodes table does not say where the videos of {key!r} are") from error
+            begin = float(self.table.column(f"videos/{key}/from_timestamp")[index].as_py())
+            chunk, file = (int(self.table.column(f"videos/{key}/{n}")[index].as_py()) for n in _FILE)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"the episodes table does not say where the video of {key!r} is") from error
         template = str(self.info.get("video_path") or layout.VIDEO_TEMPLATE)
-        return layout.expand(template, row["chunk_index"], row["file_index"], key), float(begin)
+        return layout.expand(template, chunk, file, key), begin
 
     def value(self, name: str, index: int) -> Any:
         return self.table.column(name)[index].as_py() if name in self.table.column_names else None
@@ -144,9 +146,7 @@ class Episodes:
         return meta_from_json(row)
 
     def _numbers(self, name: str) -> np.ndarray:
-        if name not in self.table.column_names:
-            raise StoreError(f"the episodes table lacks the column {name!r}")
-        return self.table.column(name).to_numpy().astype(np.int64)
+        return _numbers(self.table, name)
 
 
 def read(root: Path, info: Mapping[str, Any], files: Sequence[str] | None, count: int) -> Episodes:
@@ -164,15 +164,47 @@ def read(root: Path, info: Mapping[str, Any], files: Sequence[str] | None, count
     tables = [_read_file(safe_join(root, path), ours) for path in paths]
     if not tables and count:
         raise StoreError(f"{root / layout.EPISODES} holds no episodes, but info.json counts {count}")
-    table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"episode_index": []})
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive") if tables else _NOTHING
+    except pa.ArrowException as error:
+        raise StoreError(f"{root / layout.EPISODES}: the files do not fit together: {error}") from error
     if table.num_rows < count:
         raise StoreError(f"{root / layout.EPISODES}: {table.num_rows} rows, but {count} episodes are counted")
     table = table.slice(0, count)
-    if not np.array_equal(table.column("episode_index").to_numpy(), np.arange(count)):
+    table = table if ours else _without_strangers(table)
+    if not np.array_equal(_numbers(table, "episode_index"), np.arange(count)):
         raise StoreError(f"{root / layout.EPISODES}: episode_index is not 0..{count - 1} in order")
     ids = table.column("episode_id").to_pylist() if "episode_id" in table.column_names else _derived_ids(table, info)
     keep = [name for name in table.column_names if not name.startswith("stats/")]
     return Episodes(table.select(keep).combine_chunks(), tuple(ids), float(info["fps"]), info)
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    if name not in table.column_names:
+        raise StoreError(f"the episodes table lacks the column {name!r}")
+    column = table.column(name)
+    if column.null_count or not pa.types.is_integer(column.type):
+        raise StoreError(f"the episodes table holds nulls or {column.type} in {name!r}; whole numbers are needed")
+    return column.to_numpy().astype(np.int64)
+
+
+def _without_strangers(table: pa.Table) -> pa.Table:
+    """A foreign table without columns that have the name of one of ours and mean something else."""
+    for name, kind in OURS.items():
+        if name in table.column_names and not _is_ours(name, kind, table.column(name)):
+            table = table.drop_columns([name])
+    return table
+
+
+def _is_ours(name: str, kind: pa.DataType, column: pa.ChunkedArray) -> bool:
+    if column.type != kind:
+        return False
+    if name == "episode_id":
+        return not column.null_count and len(column.unique()) == len(column)
+    try:
+        return name not in _JSON or all(isinstance(json.loads(v), dict | list) for v in column.to_pylist() if v)
+    except ValueError:
+        return False
 
 
 def _read_file(path: Path, ours: bool) -> pa.Table:
