@@ -233,11 +233,10 @@ class Driver:
         self._progress.show(self.events.update(left=left, **figures))
 
     def _tidy(self) -> None:
-        """Remove what dead workers left behind; everything finished is committed by now."""
+        """Remove what dead workers and refused work left behind; everything finished is committed by now."""
         self.close()
-        shutil.rmtree(self.folder.root / "tries", ignore_errors=True)
-        for path in self.folder.root.glob("shards/*.tmp"):
-            shutil.rmtree(path, ignore_errors=True)
+        for name in ("tries", "shards", "labels"):
+            shutil.rmtree(self.folder.root / name, ignore_errors=True)
 
 
 def _key(stage: StagePlan) -> str:

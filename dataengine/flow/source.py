@@ -69,6 +69,8 @@ def find_converter(path: Path, name: str | None = None) -> Any:
     """The one converter that recognises `path` by its content, or the one of that name."""
     if not path.exists():
         raise SourceError(path, "there is nothing here", hint="check the path")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for, a device has no end
+        raise SourceError(path, "is a pipe, socket or device; a file or a folder is read")
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(path, "the file is empty (0 bytes)")
     if name is not None:
