@@ -39,7 +39,7 @@ OURS = {
     "extra": pa.string(),
     "sha256/data": pa.string(),
 }
-_NOTHING = pa.table({"episode_index": pa.array([], pa.int64())})
+_NOTHING = pa.schema([("episode_index", pa.int64())]).empty_table()
 _FILE = ("chunk_index", "file_index")
 _JSON = ("source", "lineage", "extra")
 _PLACE = ("data/chunk_index", "data/file_index", "dataset_from_index", "dataset_to_index")

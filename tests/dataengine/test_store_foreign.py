@@ -164,6 +164,21 @@ def test_fewer_episodes_than_counted(tmp_path: Path) -> None:
         Store.open(root)
 
 
+def test_columns_that_only_share_a_name_with_ours(tmp_path: Path) -> None:
+    root = foreign(made(tmp_path / "s", 3), tmp_path / "f")
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    table, ids = pq.read_table(path, partitioning=None), Store.open(root).ids
+    for name, values in {"source": ["a camera"] * 3, "success": ["yes"] * 3, "episode_id": ["same"] * 3}.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table.append_column("operator", pa.array(["ann"] * 3)), path)
+    store = Store.open(root)
+    assert store.ids == ids and store[1].meta.success is None and store[1].meta.operator == "ann"
+    table = table.drop_columns(["length"]).append_column("length", pa.array([5, None, 7]))
+    pq.write_table(table, path)
+    with pytest.raises(StoreError, match="nulls or int64 in 'length'"):
+        _ = Store.open(root)[0]
+
+
 def test_nulls_and_ragged_rows_are_named(tmp_path: Path) -> None:
     root = foreign(made(tmp_path / "s", 1), tmp_path / "f")
     path = next((root / "data").rglob("*.parquet"))

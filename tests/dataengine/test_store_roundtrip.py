@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +244,13 @@ def test_a_new_store_wants_an_empty_folder(tmp_path: Path) -> None:
         Store.create(tmp_path, fps=10, features=SMALL)
     with pytest.raises(StoreError, match="is not there"):
         Store.open(tmp_path / "nothing")
+
+
+def test_opening_needs_little() -> None:
+    """numpy, pyarrow and av read a dataset; nothing heavier is imported on the way."""
+    code = "import sys, dataengine.store; print(*{m.split('.')[0] for m in sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "lerobot", "datasets", "pandas", "h5py", "zarr", "scipy", "PIL", "cv2", "dask"} & set(found)
 
 
 def test_travels_to_other_processes(tmp_path: Path) -> None:
