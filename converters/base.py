@@ -182,6 +182,8 @@ def detect(path: Path) -> Converter:
     path = Path(path)
     if not path.exists():
         raise SourceError(path.name, "there is no such file or folder")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for, a device has no end
+        raise SourceError(path.name, "is a pipe, socket or device; a file or a folder is read")
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(path.name, "the file is empty (0 bytes)")
     known = converters()

@@ -185,7 +185,7 @@ def read_attribute(path: Path, item: Any, name: str) -> str | None:
     if name not in item.attrs:
         return None
     value = item.attrs[name]
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else guard.whole_text(str(value))
     if len(text) > 64 << 20:
         raise UnsafeSource(path, f"attribute {name!r} holds {len(text):,} characters")
     return text

@@ -39,6 +39,8 @@ class Rows:
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The file, after its footer; `SourceError` when it is missing, truncated or no parquet."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SourceError(path, "is no file")
     try:
         file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1 << 20)
     except FileNotFoundError:

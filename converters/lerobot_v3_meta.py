@@ -66,7 +66,10 @@ def _read_tasks(root: Path) -> dict[int, str]:
     if text is None or "task_index" not in names:
         raise SourceError(place, f"needs the columns task_index and task; it has {', '.join(names)}")
     table = read_groups(place, tuple(range(file.num_row_groups)), ("task_index", text))
-    texts = table.column(text).to_pylist()
+    try:
+        texts = table.column(text).to_pylist()
+    except UnicodeDecodeError as problem:
+        raise SourceError(place, f"holds a task that is no UTF-8 text: {problem}") from None
     if not all(isinstance(t, str) for t in texts):
         raise SourceError(place, "holds a task that is no text")
     return dict(zip(index_column(table.column("task_index")).tolist(), texts, strict=True))
@@ -109,7 +112,10 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
     files = [_data_file(info, numbers, row) for row in range(table.num_rows)]
     found = {file: _DataFile.read(info, file) for file in dict.fromkeys(files)}
     videos = _VideoFiles(info)
-    tasks = table.column("tasks").to_pylist() if "tasks" in table.column_names else [[]] * table.num_rows
+    try:
+        tasks = table.column("tasks").to_pylist() if "tasks" in table.column_names else [[]] * table.num_rows
+    except UnicodeDecodeError as problem:
+        raise SourceError(info.root / "meta" / "episodes", f"holds a task that is no UTF-8 text: {problem}") from None
     starts = {c: _seconds(table, f"videos/{c}/from_timestamp") for c in info.cameras}
     stops = {c: _seconds(table, f"videos/{c}/to_timestamp") for c in info.cameras}
     refs = []

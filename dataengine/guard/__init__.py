@@ -9,7 +9,7 @@ from dataengine.guard.arrays import check_allocation, load_npz, reject_objects
 from dataengine.guard.hdf5 import open_hdf5
 from dataengine.guard.paths import safe_join, safe_name, sha256_file, tree_sha256
 from dataengine.guard.process import run_guarded
-from dataengine.guard.text import parse_json, parse_yaml, read_json, read_jsonl, read_yaml
+from dataengine.guard.text import parse_json, parse_yaml, read_json, read_jsonl, read_yaml, whole_text
 
 __all__ = [
     "check_allocation",
@@ -27,4 +27,5 @@ __all__ = [
     "safe_name",
     "sha256_file",
     "tree_sha256",
+    "whole_text",
 ]

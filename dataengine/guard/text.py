@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,7 +44,8 @@ def parse_json(text: str, path: str | Path, *, line: int = 1, allow_nan: bool = 
 
     hooks: dict[str, Any] = {} if allow_nan else {"parse_constant": refuse, "parse_float": finite}
     try:
-        return json.loads(text, **hooks)
+        value = json.loads(text, **hooks)
+        return _whole(value) if "\\ud" in text.lower() else value
     except json.JSONDecodeError as error:
         place = f"line {line + error.lineno - 1}, column {error.colno}"
         raise SourceError(path, f"{place}: not valid JSON: {error.msg}") from error
@@ -60,10 +62,27 @@ def parse_yaml(text: str, path: str | Path) -> Any:
     return parse(text, path)
 
 
+def whole_text(text: str) -> str:
+    """`text` with what UTF-8 cannot hold (halves of surrogate pairs) replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _whole(value: Any) -> Any:
+    """A JSON value with whole texts: `\\ud800` alone is valid JSON, and no file or terminal takes it."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [_whole(v) for v in value]
+    return {_whole(k): _whole(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
 def _read(path: str | Path, limit: int) -> str:
     try:
+        status = Path(path).stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a pipe would be waited for
+            raise SourceError(path, "is no file but a pipe, socket or device")
         with Path(path).open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(min(limit, status.st_size) + 1)  # the buffer is taken at once: no larger than the file
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
     if len(data) > limit:

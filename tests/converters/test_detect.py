@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -19,6 +20,7 @@ from converters.raw import Column, RawEpisode, Survey
 from dataengine import plugins
 from dataengine.episode import Episode
 from dataengine.errors import DataEngineError, SourceError, UnsafeSource
+from dataengine.flow.source import find_converter
 from dataengine.source import EpisodeRef, Plan
 
 
@@ -33,6 +35,14 @@ def test_every_layout_is_found_by_its_content_whatever_it_is_called(tmp_path: Pa
     }
     for path, name in made.items():
         assert detect(path).name == name
+
+
+def test_a_pipe_or_device_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.hdf5")
+    for path in (tmp_path / "x.hdf5", Path("/dev/zero"), Path("/dev/null")):
+        for find in (detect, find_converter):
+            with pytest.raises(SourceError, match="pipe, socket or device"):
+                find(path)
 
 
 @pytest.mark.parametrize("name", ["minari_hdf5", "rlds_tfds", "rosbag", "hands/hamer_test1.jpg",

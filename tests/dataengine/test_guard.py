@@ -145,6 +145,20 @@ def test_text_is_bounded_and_utf8(tmp_path: Path) -> None:
         read_yaml(tmp_path)
 
 
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(r'{"a\uD800": ["b\udc00c", "\ud83d\ude00", {"d": 1}]}')
+    found = read_json(path)
+    assert found == {"a\ufffd": ["b\ufffdc", "\U0001f600", {"d": 1}]}
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(SourceError, match="pipe"):
+        read_json(tmp_path / "x.json")
+
+
 def test_yaml(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("base: &b {x: 1}\nmore: {<<: *b, y: [1, 2.5, yes]}\n")
