@@ -39,7 +39,6 @@ OURS = {
     "extra": pa.string(),
     "sha256/data": pa.string(),
 }
-_NOTHING = pa.schema([("episode_index", pa.int64())]).empty_table()
 _FILE = ("chunk_index", "file_index")
 _JSON = ("source", "lineage", "extra")
 _PLACE = ("data/chunk_index", "data/file_index", "dataset_from_index", "dataset_to_index")
@@ -165,7 +164,7 @@ def read(root: Path, info: Mapping[str, Any], files: Sequence[str] | None, count
     if not tables and count:
         raise StoreError(f"{root / layout.EPISODES} holds no episodes, but info.json counts {count}")
     try:
-        table = pa.concat_tables(tables, promote_options="permissive") if tables else _NOTHING
+        table = pa.concat_tables(tables, promote_options="permissive") if tables else _nothing()
     except pa.ArrowException as error:
         raise StoreError(f"{root / layout.EPISODES}: the files do not fit together: {error}") from error
     if table.num_rows < count:
@@ -205,6 +204,10 @@ def _is_ours(name: str, kind: pa.DataType, column: pa.ChunkedArray) -> bool:
         return name not in _JSON or all(isinstance(json.loads(v), dict | list) for v in column.to_pylist() if v)
     except ValueError:
         return False
+
+
+def _nothing() -> pa.Table:
+    return pa.schema([("episode_index", pa.int64())]).empty_table()
 
 
 def _read_file(path: Path, ours: bool) -> pa.Table:
