@@ -110,7 +110,11 @@ class PictureClip(Clip):
         return plane[..., None].astype(np.float32) * np.float32(0.001 if self.unit == "mm" else 1.0)
 
 
-@lru_cache(maxsize=16)
 def _cells(path: Path, key: str, row: int, count: int) -> pa.StructArray:
+    return _cells_of(path, path.stat().st_mtime_ns if path.exists() else 0, key, row, count)
+
+
+@lru_cache(maxsize=16)
+def _cells_of(path: Path, changed: int, key: str, row: int, count: int) -> pa.StructArray:
     column = read_rows(path, row, count, [key]).column(key).combine_chunks()
     return column.storage if isinstance(column, pa.ExtensionArray) else column

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataengine.errors import StoreError
+
+# Open files are shared by the threads of a process, one read at a time; a forked child opens its own.
+_reading = threading.Lock()
 
 
 @lru_cache(maxsize=8)
@@ -29,7 +34,8 @@ def read_rows(path: Path, row: int, count: int, columns: Sequence[str] | None = 
         first = int(np.searchsorted(bounds, row, "right")) - 1
         last = int(np.searchsorted(bounds, row + count, "left"))
         present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-        table = file.read_row_groups(list(range(first, last)), columns=present, use_threads=False)
+        with _reading:
+            table = file.read_row_groups(list(range(first, last)), columns=present, use_threads=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing (was the store compacted since it was opened? open it again)") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
@@ -45,3 +51,12 @@ def columns_of(path: Path) -> list[str]:
         return list(_open(path, path.stat().st_mtime_ns)[0].schema_arrow.names)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} is damaged or missing: {error}") from error
+
+
+def _forget() -> None:
+    global _reading
+    _reading = threading.Lock()
+    _open.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget)
