@@ -8,13 +8,13 @@ detectors. A function returns None where the episode cannot have the fault (no c
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from rearranged import Rearranged, held_order
 
-from dataengine.episode import CAPTURE_TIME, Clip, Episode, Feature, derived_id
+from dataengine.episode import CAPTURE_TIME, Episode, Feature, derived_id
 
 JUMP, NOISE = 15.0, 3.0
 LAG = (5, 10)
@@ -42,45 +42,6 @@ class Injected:
 
 
 Fault = Callable[[Episode, np.random.Generator, Mapping[str, Scales]], Injected | None]
-
-
-@dataclass(frozen=True)
-class Rearranged(Clip):
-    """A clip whose frames come in another order; -1 is a black picture."""
-
-    base: Clip
-    order: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("height", "width", "fps", "kind"):
-            object.__setattr__(self, name, getattr(self.base, name))
-        object.__setattr__(self, "length", len(self.order))
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-        wanted = self.order[start:stop]
-        if list(wanted) == sorted(wanted) or -1 in wanted:
-            yield from self._forward(wanted)
-        else:
-            held = list(self.base.frames())
-            yield from (held[index] for index in wanted)
-
-    def _forward(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
-        shown = [index for index in wanted if index >= 0]
-        source = self.base.frames(shown[0], shown[-1] + 1) if shown else iter(())
-        at, frame = (shown[0] - 1 if shown else 0), None
-        channels = 3 if self.kind == "rgb" else 1
-        black = np.zeros((self.height, self.width, channels), np.uint8 if self.kind == "rgb" else np.float32)
-        for index in wanted:
-            while index > at:
-                frame, at = next(source), at + 1
-            yield black if index < 0 or frame is None else frame
-
-    def slice(self, start: int, stop: int) -> Rearranged:
-        return Rearranged(self.base, self.order[start:stop])
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.base.fingerprint}{self.order}".encode()).hexdigest()
 
 
 def robust_scales(episodes: Sequence[Episode]) -> dict[str, Scales]:
@@ -112,7 +73,7 @@ def frozen_rows(episode: Episode, rng: np.random.Generator, scales: Mapping[str,
     if place is None:
         return None
     held = _hold(episode, keys, *place)
-    order = _held_order(len(episode), *place)
+    order = held_order(len(episode), *place)
     clips = {k: Rearranged(c, order) for k, c in episode.clips.items()}
     return Injected(replace(held, clips=clips), *place)
 
@@ -229,7 +190,7 @@ def frozen_camera(episode: Episode, rng: np.random.Generator, scales: Mapping[st
     if place is None:
         return None
     camera = cameras[rng.integers(len(cameras))]
-    clip = Rearranged(episode.clips[camera], _held_order(len(episode), *place))
+    clip = Rearranged(episode.clips[camera], held_order(len(episode), *place))
     return Injected(replace(episode, clips={**episode.clips, camera: clip}), *place, camera)
 
 
@@ -352,12 +313,6 @@ def _moving_place(
         return None
     start = int(rng.choice(places)) + 2
     return start, start + length
-
-
-def _held_order(frames: int, start: int, stop: int) -> tuple[int, ...]:
-    order = np.arange(frames)
-    order[start:stop] = start - 1
-    return tuple(order.tolist())
 
 
 def _hold(episode: Episode, keys: Sequence[str], start: int, stop: int) -> Episode:
