@@ -82,7 +82,7 @@ def read_episodes(root: Path) -> pa.Table:
     """
     folder = root / "meta" / "episodes"
     tables = []
-    for path in sorted(folder.glob("*/*.parquet")):
+    for path in sorted(p for p in folder.glob("*/*.parquet") if not p.name.startswith(".")):  # macOS leaves ._ files
         file = open_parquet(safe_join(root, path.relative_to(root).as_posix()))
         names = tuple(name for name in file.schema_arrow.names if not name.startswith("stats/"))
         if absent := [name for name in _NEEDED if name not in names]:

@@ -36,7 +36,9 @@ def convert(
         raise ConfigError("convert takes a source and then the store to write: dataengine convert SOURCE STORE")
     sources, out = paths[:-1], paths[-1]
     if dry_run or write_mapping:
-        _describe(sources, mapping, write_mapping, json)
+        from dataengine.flow.source import expand
+
+        _describe([path for source in sources for path in expand(str(source))], mapping, write_mapping, json)
         return
     if to is not None:
         _export(sources, out, to, mapping)

@@ -78,6 +78,8 @@ def plan_flow(
         path = Path(source.plan.path)
         if spec.out == path or spec.out in path.parents:
             raise ConfigError(f"`out` {spec.out} holds the source {path}; a store needs a folder of its own")
+        if path in spec.out.parents and (path / "meta" / "info.json").is_file():
+            raise ConfigError(f"`out` {spec.out} lies inside the dataset {path}; a store needs a folder of its own")
     if not stages and len(rates := {source.plan.fps for source in sources}) > 1:
         raise ConfigError(
             f"the sources have different rates ({', '.join(f'{r:g}' for r in sorted(rates))} Hz) and a store has one; "

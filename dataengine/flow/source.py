@@ -53,7 +53,7 @@ def open_sources(specs: Sequence[SourceSpec], limit: int | None = None, *, hashe
     """
     planned = []
     for spec in specs:
-        for path in _paths(spec.path):
+        for path in expand(spec.path):
             planned.append(_plan(replace(spec, path=str(path)), hashed))
     if limit is not None:
         left, kept = limit, []
@@ -110,7 +110,8 @@ def embodiment_of(sources: Sequence[PlannedSource]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _paths(pattern: str) -> Iterator[Path]:
+def expand(pattern: str) -> Iterator[Path]:
+    """What a pattern such as `data/*.hdf5` names, in order; a path that is no pattern itself."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
         yield Path(pattern)
         return
