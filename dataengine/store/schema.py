@@ -44,8 +44,8 @@ def check_feature(key: str, feature: Feature) -> None:
         raise ConfigError(f"feature {key!r} has shape {shape}; needed are one to five dimensions of at least 1")
     if feature.is_camera and (len(shape) != 3 or shape[2] not in (1, 3)):
         raise ConfigError(f"camera {key!r} has shape {shape}; needed is (height, width, 3), or 1 for depth")
-    if feature.dtype == "string" and len(shape) != 1:
-        raise ConfigError(f"feature {key!r} of strings has shape {shape}; needed is (n,)")
+    if feature.dtype == "string" and shape != (1,):  # LeRobot opens more, and fails at the first item
+        raise ConfigError(f"feature {key!r} of strings has shape {shape}; needed is (1,)")
 
 
 def is_depth(feature: Feature) -> bool:

@@ -212,6 +212,7 @@ def test_shards_of_another_store_or_damaged_are_refused(tmp_path: Path) -> None:
         ("timestamp", Feature("float32", (1,)), "column of the format"),
         ("x", Feature("complex64", (2,)), "complex64"),
         ("x", Feature("float32", (0,)), "at least 1"),
+        ("x", Feature("string", (2,)), "of strings"),
         ("x", Feature("float32", (1, 1, 1, 1, 1, 1)), "one to five"),
         ("observation.images.x", Feature("video", (4, 4, 2)), "height, width, 3"),
     ],
