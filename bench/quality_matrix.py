@@ -31,7 +31,9 @@ from dataengine.episode import Episode
 
 # The faults live with the tests, which are no package.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from faults import FAULTS, robust_scales, with_clock
+from fault_places import robust_scales
+
+from faults import FAULTS, with_clock
 
 PLACES = 20
 RECALL = 0.9

@@ -8,26 +8,27 @@ detectors. A function returns None where the episode cannot have the fault (no c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from fault_places import (
+    Scales,
+    changed,
+    hold,
+    is_rate,
+    keys_of,
+    living_dims,
+    matrix,
+    moving_place,
+    take_rows,
+)
 from rearranged import Rearranged, held_order
 
 from dataengine.episode import CAPTURE_TIME, Episode, Feature, derived_id
 
 JUMP, NOISE = 15.0, 3.0
 LAG = (5, 10)
-FREEZE = (10, 20)
-
-
-@dataclass(frozen=True)
-class Scales:
-    """Per column `(D,)`: step (robust, see above), largest natural step, and mean non-zero step."""
-
-    step: np.ndarray
-    largest: np.ndarray
-    mean: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,35 +45,23 @@ class Injected:
 Fault = Callable[[Episode, np.random.Generator, Mapping[str, Scales]], Injected | None]
 
 
-def robust_scales(episodes: Sequence[Episode]) -> dict[str, Scales]:
-    found = {}
-    for key, feature in episodes[0].features.items():
-        if feature.role not in ("state", "environment", "action") or key not in episodes[0].frames:
-            continue
-        steps = np.concatenate([np.abs(np.diff(_matrix(e.frames[key]), axis=0)) for e in episodes])
-        step = np.array([np.percentile(s[s > 0], 95) if (s > 0).any() else 0.0 for s in steps.T])
-        moving = np.maximum((steps > 0).sum(axis=0), 1)
-        found[key] = Scales(step, steps.max(axis=0), steps.sum(axis=0) / moving)
-    return found
-
-
 def frozen_state(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """All proprioception repeats for 10 to 20 frames while the commands go on."""
-    keys = [k for k in _keys(episode, "state", "environment") if scales[k].mean.any()]
+    keys = [k for k in keys_of(episode, "state", "environment") if scales[k].mean.any()]
     if not any(episode.features[k].role == "state" for k in keys):
         return None
-    place = _moving_place(episode, rng, scales, keys)
-    return place and Injected(_hold(episode, keys, *place), *place, keys[0])
+    place = moving_place(episode, rng, scales, keys)
+    return place and Injected(hold(episode, keys, *place), *place, keys[0])
 
 
 def frozen_rows(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """The recorder writes the same row – states, actions, pictures – for 10 to 20 frames."""
-    keys = _keys(episode, "state", "environment", "action")
+    keys = keys_of(episode, "state", "environment", "action")
     states = [k for k in keys if episode.features[k].role == "state" and scales[k].mean.any()]
-    place = _moving_place(episode, rng, scales, states) if states else None
+    place = moving_place(episode, rng, scales, states) if states else None
     if place is None:
         return None
-    held = _hold(episode, keys, *place)
+    held = hold(episode, keys, *place)
     order = held_order(len(episode), *place)
     clips = {k: Rearranged(c, order) for k, c in episode.clips.items()}
     return Injected(replace(held, clips=clips), *place)
@@ -86,8 +75,8 @@ def jump(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales
     """
     dims = [
         (k, d)
-        for k, d in _dims(episode, scales)
-        if scales[k].largest[d] < JUMP / 2 * scales[k].step[d] and not _is_rate(episode, k, d)
+        for k, d in living_dims(episode, scales)
+        if scales[k].largest[d] < JUMP / 2 * scales[k].step[d] and not is_rate(episode, k, d)
     ]
     if not dims or len(episode) < 8:
         return None
@@ -95,7 +84,7 @@ def jump(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales
     at = int(rng.integers(2, len(episode) - 2))
     stop = at + 1 if rng.random() < 0.5 else len(episode)
     size = JUMP * scales[key].step[dim] * rng.choice([-1, 1])
-    return Injected(_changed(episode, key, slice(at, stop), dim, lambda x: x + size), at, at + 1, key)
+    return Injected(changed(episode, key, slice(at, stop), dim, lambda x: x + size), at, at + 1, key)
 
 
 def noise(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
@@ -103,14 +92,14 @@ def noise(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scale
 
     Not on velocities, accelerations and forces, which tremble by nature.
     """
-    dims = [(k, d) for k, d in _dims(episode, scales) if not _is_rate(episode, k, d)]
+    dims = [(k, d) for k, d in living_dims(episode, scales) if not is_rate(episode, k, d)]
     length = max(24, len(episode) // 3)
     if not dims or length > len(episode):
         return None
     key, dim = dims[rng.integers(len(dims))]
     start = int(rng.integers(0, len(episode) - length + 1))
     size = NOISE * scales[key].step[dim]
-    column = _changed(
+    column = changed(
         episode, key, slice(start, start + length), dim, lambda x: x + rng.normal(0, size, length).astype(x.dtype)
     )
     return Injected(column, start, start + length, key)
@@ -118,21 +107,21 @@ def noise(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scale
 
 def not_a_number(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """NaN or Inf in one dimension for one to five frames."""
-    dims = _dims(episode, scales)
+    dims = living_dims(episode, scales)
     if not dims:
         return None
     key, dim = dims[rng.integers(len(dims))]
     start = int(rng.integers(0, len(episode) - 5))
     stop = start + int(rng.integers(1, 6))
     value = rng.choice([np.nan, np.inf])
-    return Injected(_changed(episode, key, slice(start, stop), dim, lambda x: np.full_like(x, value)), start, stop, key)
+    return Injected(changed(episode, key, slice(start, stop), dim, lambda x: np.full_like(x, value)), start, stop, key)
 
 
 def dead_sensor(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """One measured dimension stands at its first value; its command moves by half of its own usual range."""
     if not {"action", "observation.state"} <= set(episode.frames):
         return None
-    action, state = _matrix(episode.frames["action"]), _matrix(episode.frames["observation.state"])
+    action, state = matrix(episode.frames["action"]), matrix(episode.frames["observation.state"])
     commands, sensors = episode.features["action"].names, episode.features["observation.state"].names
     if commands and sensors:
         pairs = [(commands.index(name), at) for at, name in enumerate(sensors) if name in commands]
@@ -145,8 +134,8 @@ def dead_sensor(episode: Episode, rng: np.random.Generator, scales: Mapping[str,
         return None
     dim = int(rng.choice(dims))
     whole = slice(0, len(episode))
-    changed = _changed(episode, "observation.state", whole, dim, lambda x: np.full_like(x, x[0]))
-    return Injected(changed, 0, len(episode), "observation.state")
+    still = changed(episode, "observation.state", whole, dim, lambda x: np.full_like(x, x[0]))
+    return Injected(still, 0, len(episode), "observation.state")
 
 
 def gap(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
@@ -156,7 +145,7 @@ def gap(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]
         return None
     at = int(rng.integers(5, len(episode) - lost - 5))
     keep = np.delete(np.arange(len(episode)), slice(at, at + lost))
-    return Injected(_rows(episode, keep), at - 1, at + 1, CAPTURE_TIME)
+    return Injected(take_rows(episode, keep), at - 1, at + 1, CAPTURE_TIME)
 
 
 def doubled_time(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
@@ -172,21 +161,21 @@ def doubled_time(episode: Episode, rng: np.random.Generator, scales: Mapping[str
 def extra_lag(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """Actions stand 5 to 10 frames later, or earlier, than they should; in episodes of five times that and more."""
     frames = int(rng.integers(LAG[0], LAG[1] + 1))
-    actions = _keys(episode, "action")
-    if not actions or not _keys(episode, "state") or len(episode) < 5 * frames:
+    actions = keys_of(episode, "action")
+    if not actions or not keys_of(episode, "state") or len(episode) < 5 * frames:
         return None
     early, late = np.arange(len(episode) - frames), np.arange(frames, len(episode))
     mine, other = (early, late) if rng.random() < 0.5 else (late, early)
-    moved = _rows(episode, other)
+    moved = take_rows(episode, other)
     columns = {k: episode.frames[k][mine] for k in actions}
     return Injected(replace(moved, frames={**moved.frames, **columns}), 0, len(moved))
 
 
 def frozen_camera(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """One camera repeats a picture for 10 to 20 frames while the robot moves."""
-    keys = _keys(episode, "state", "action")
+    keys = keys_of(episode, "state", "action")
     cameras = sorted(episode.clips)
-    place = _moving_place(episode, rng, scales, keys) if keys and cameras else None
+    place = moving_place(episode, rng, scales, keys) if keys and cameras else None
     if place is None:
         return None
     camera = cameras[rng.integers(len(cameras))]
@@ -223,7 +212,7 @@ def swapped_cameras(episode: Episode, rng: np.random.Generator, scales: Mapping[
 def reversed_episode(episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales]) -> Injected | None:
     """All columns and pictures in the opposite order; the clock goes on forwards."""
     back = np.arange(len(episode))[::-1]
-    turned = _rows(episode, back)
+    turned = take_rows(episode, back)
     if CAPTURE_TIME in episode.frames:
         turned = turned.map(CAPTURE_TIME, lambda _: episode.frames[CAPTURE_TIME])
     return Injected(turned, 0, len(episode))
@@ -233,7 +222,7 @@ def duplicated_episode(episode: Episode, rng: np.random.Generator, scales: Mappi
     """The episode stands in the set again under another id, as it is or rounded to float32."""
     copy = replace(episode, id=derived_id(episode.id, "copy"))
     if rng.random() < 0.5:
-        for key in _keys(episode, "state", "environment", "action"):
+        for key in keys_of(episode, "state", "environment", "action"):
             copy = copy.map(key, lambda x: x.astype(np.float32).astype(x.dtype))
     return Injected(episode, 0, len(episode), extra=copy)
 
@@ -272,73 +261,3 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "duplicated_episode": (duplicated_episode, ("duplicate",)),
     "empty_task": (empty_task, ("empty_task",)),
 }
-
-
-def _matrix(column: np.ndarray) -> np.ndarray:
-    return np.asarray(column, np.float64).reshape(len(column), -1)
-
-
-def _keys(episode: Episode, *roles: str) -> list[str]:
-    return [
-        k
-        for k, f in episode.features.items()
-        if f.role in roles and k in episode.frames and episode.frames[k].dtype.kind == "f"
-    ]
-
-
-def _dims(episode: Episode, scales: Mapping[str, Scales]) -> list[tuple[str, int]]:
-    """Dimensions of state and action that live in this set."""
-    return [(k, int(d)) for k in _keys(episode, "state", "action") for d in np.nonzero(scales[k].step)[0]]
-
-
-def _is_rate(episode: Episode, key: str, dim: int) -> bool:
-    names = episode.features[key].names
-    return any(word in f"{key} {names[dim] if names else ''}" for word in ("vel", "acc", "effort", "force"))
-
-
-def _moving_place(
-    episode: Episode, rng: np.random.Generator, scales: Mapping[str, Scales], keys: Sequence[str]
-) -> tuple[int, int] | None:
-    """A stretch of 10 to 20 frames over which the robot gets at least 6 average frames further."""
-    length = int(min(rng.integers(FREEZE[0], FREEZE[1] + 1), len(episode) // 3))
-    far = np.zeros(max(len(episode) - length - 2, 0))
-    for key in keys:
-        alive = scales[key].mean > 0
-        values = _matrix(episode.frames[key])[:, alive] / scales[key].mean[alive]
-        if alive.any():
-            gone = np.abs(values[1 + length : 1 + length + len(far)] - values[1 : 1 + len(far)]).mean(axis=1)
-            far = np.maximum(far, gone)
-    places = np.nonzero(far >= 6)[0]
-    if not places.size:
-        return None
-    start = int(rng.choice(places)) + 2
-    return start, start + length
-
-
-def _hold(episode: Episode, keys: Sequence[str], start: int, stop: int) -> Episode:
-    columns = {}
-    for key in keys:
-        column = episode.frames[key].copy()
-        column[start:stop] = column[start - 1]
-        columns[key] = column
-    return replace(episode, frames={**episode.frames, **columns})
-
-
-def _rows(episode: Episode, rows: np.ndarray) -> Episode:
-    """Only these rows, in this order, of table and pictures."""
-    return replace(
-        episode,
-        frames={k: v[rows] for k, v in episode.frames.items()},
-        clips={k: Rearranged(c, tuple(rows.tolist())) for k, c in episode.clips.items()},
-        frame_tasks=None if episode.frame_tasks is None else episode.frame_tasks[rows],
-    )
-
-
-def _changed(episode: Episode, key: str, rows: slice, dim: int, change: Callable[[np.ndarray], np.ndarray]) -> Episode:
-    column = episode.frames[key].copy()
-    if column.ndim == 1:
-        column[rows] = change(column[rows])
-    else:
-        flat = column.reshape(len(column), -1)
-        flat[rows, dim] = change(flat[rows, dim])
-    return episode.map(key, lambda _: column)

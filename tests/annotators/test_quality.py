@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fault_places import robust_scales
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from motion_made import made_set
@@ -42,7 +43,7 @@ def judged(
 def with_fault(fault: str, at: int, rng: np.random.Generator, episode: Episode | None = None) -> tuple[Episode, dict]:
     """A faulty episode and its verdicts, the set having been learned with it."""
     inject, _ = faults.FAULTS[fault]
-    injected = inject(episode or clean()[at], rng, faults.robust_scales(clean()))
+    injected = inject(episode or clean()[at], rng, robust_scales(clean()))
     if injected is None:
         pytest.skip(f"{fault} has no place here")
     seen = list(measures())
@@ -66,7 +67,7 @@ def test_untouched_episodes_have_no_objective_finding():
 def test_every_fault_is_found_where_it_is(fault: str):
     rng = np.random.default_rng([3, *fault.encode()])
     accepted = faults.FAULTS[fault][1]
-    scales = faults.robust_scales(clean())
+    scales = robust_scales(clean())
     for _ in range(PLACES):
         at = int(rng.integers(len(clean())))
         injected = faults.FAULTS[fault][0](clean()[at], rng, scales)
@@ -87,7 +88,7 @@ def test_every_fault_is_found_where_it_is(fault: str):
 def test_a_fault_in_one_episode_is_not_seen_in_another():
     rng = np.random.default_rng(11)
     for fault in ("jump", "noise", "extra_lag", "reversed_episode", "frozen_camera", "swapped_cameras", "nan"):
-        injected = faults.FAULTS[fault][0](clean()[2], rng, faults.robust_scales(clean()))
+        injected = faults.FAULTS[fault][0](clean()[2], rng, robust_scales(clean()))
         assert injected is not None
         seen = [*measures()[:2], measure(injected.episode), *measures()[3:]]
         reference = learn(seen)
@@ -106,11 +107,11 @@ def test_no_fault_improves_a_grade(first: str, second: str, seed: int):
         return
     rng = np.random.default_rng(seed)
     at = int(rng.integers(len(clean())))
-    once = faults.FAULTS[first][0](clean()[at], rng, faults.robust_scales(clean()))
+    once = faults.FAULTS[first][0](clean()[at], rng, robust_scales(clean()))
     if once is None:
         return
     one = once.extra or once.episode
-    twice = faults.FAULTS[second][0](one, rng, faults.robust_scales(clean()))
+    twice = faults.FAULTS[second][0](one, rng, robust_scales(clean()))
     if twice is None:
         return
     two = twice.extra or twice.episode

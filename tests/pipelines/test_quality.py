@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from fault_places import robust_scales
 from motion_made import made_set
 
 import faults
@@ -45,7 +46,7 @@ def learned(episodes: list[Episode], **params: object) -> Quality:
 
 
 def broken(fault: str, at: int = 1, seed: int = 0) -> list[Episode]:
-    injected = faults.FAULTS[fault][0](clean()[at], np.random.default_rng(seed), faults.robust_scales(clean()))
+    injected = faults.FAULTS[fault][0](clean()[at], np.random.default_rng(seed), robust_scales(clean()))
     assert injected is not None
     return [injected.episode if i == at else e for i, e in enumerate(clean())]
 
@@ -147,7 +148,7 @@ def test_other_peoples_data_is_left_alone(name: str):
 def test_faults_in_other_peoples_data_are_found(name: str):
     """A short version of the matrix: table faults, three places each, at least nine of ten found."""
     episodes = [e.select([k for k in e.features if k not in e.clips]) for e in real(name)]
-    scales = faults.robust_scales(episodes)
+    scales = robust_scales(episodes)
     found, missed = 0, []
     for fault in ("frozen_state", "jump", "noise", "nan", "extra_lag", "reversed_episode", "duplicated_episode"):
         inject, accepted = faults.FAULTS[fault]
