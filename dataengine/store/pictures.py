@@ -1,4 +1,4 @@
-"""Pictures that stand in the table (dtype "image"): PNG written, PNG, JPEG and TIFF read, by PyAV alone."""
+"""Pictures that stand in the table (dtype "image"): PNG written, PNG, JPEG and plain TIFF read, by PyAV."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ from av.video.codeccontext import VideoCodecContext
 from dataengine.episode import Clip
 from dataengine.errors import StoreError
 from dataengine.store.rows import read_rows
+from dataengine.store.tiff import decode_tiff
 
 _MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "mjpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
-_DEEP: dict[str, np.dtype[Any]] = {
-    "gray16le": np.dtype("<u2"),
-    "gray16be": np.dtype(">u2"),
-    "grayf32le": np.dtype("<f4"),
-}
+_DEEP: dict[str, np.dtype[Any]] = {"gray16le": np.dtype("<u2"), "gray16be": np.dtype(">u2")}
 
 
 def encode_png(frame: np.ndarray) -> bytes:
@@ -46,6 +43,8 @@ def decode(data: bytes, where: str) -> np.ndarray:
     if name is None:
         raise StoreError(f"{where} is not a PNG, JPEG or TIFF picture")
     try:
+        if name == "tiff":
+            return decode_tiff(data)
         codec = av.CodecContext.create(name, "r")
         assert isinstance(codec, VideoCodecContext)
         frame = (codec.decode(av.Packet(data)) or codec.decode(None))[0]
