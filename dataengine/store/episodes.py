@@ -122,6 +122,11 @@ class Episodes:
         path = layout.expand(str(self.info.get("data_path") or layout.DATA_TEMPLATE), chunk, file)
         return path, int(self.start[index]) - first[chunk, file]
 
+    def rows_of_file(self, index: int) -> int:
+        """How many rows the data file of an episode has, its neighbours' included."""
+        keys, _ = self._files
+        return int(self.length[(keys == keys[index]).all(1)].sum())
+
     def video(self, index: int, key: str) -> tuple[str, float]:
         """The video file of an episode's camera, and where in it the episode begins in [s]."""
         try:

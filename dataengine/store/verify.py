@@ -179,8 +179,7 @@ def _rows(store: Store, index: int, seen: set[str]) -> Iterator[Problem]:
 
 def _file_rows(store: Store, relative: str, index: int) -> Iterator[Problem]:
     """A data file holds the rows of its episodes and no others, as LeRobot addresses rows by position."""
-    keys, _ = store.table_of_episodes._files
-    want = int(store.table_of_episodes.length[(keys == keys[index]).all(1)].sum())
+    want = store.table_of_episodes.rows_of_file(index)
     have = pq.read_metadata(store.root / relative).num_rows
     if have != want:
         yield Problem("count", relative, f"it has {have} rows, its episodes {want}", index)
