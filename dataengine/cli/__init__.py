@@ -53,7 +53,8 @@ app.add_typer(hub.app, name="hub")
 
 
 def main() -> None:
-    """Exit code 0: done. 1: done, but something was found or left out. 2: it could not be done. 130: interrupted."""
+    """Exit codes: 0 done; 1 something failed or was found wrong; 2 wrong input, nothing was done; 3 done, but episodes
+    are in quarantine; 4 cancelled; 130 interrupted."""
     try:
         app()
     except DataEngineError as error:
