@@ -19,7 +19,6 @@ class NotFinite(Check):
     """NaN or Inf in any numeric column. Value: number of frames in the stretch."""
 
     name = "nan"
-    severity = "critical"
     threshold: float = 1
 
     def assess(self, view: View, reference: Reference) -> Verdict:
