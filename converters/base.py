@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from converters.assemble import assemble, features_of
 from converters.mapping import SourceMapping, overlay
 from converters.raw import RawEpisode, Survey
-from dataengine import guard, plugins
+from dataengine import guard
+from dataengine.detect import find_converter
 from dataengine.episode import Episode, Meta, Step, episode_id
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
 from dataengine.source import Assumption, EpisodeRef, Plan
@@ -172,32 +173,10 @@ class Converter(ABC):
             yield episode
 
 
-def converters() -> dict[str, Converter]:
-    """Every installed converter by name."""
-    return {name: plugins.make("converters", name) for name in plugins.parts("converters")}
-
-
 def detect(path: Path) -> Converter:
     """The one converter that recognises a file or folder by its content; `SourceError` says what there is."""
-    path = Path(path)
-    if not path.exists():
-        raise SourceError(path.name, "there is no such file or folder")
-    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for, a device has no end
-        raise SourceError(path.name, "is a pipe, socket or device; a file or a folder is read")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(path.name, "the file is empty (0 bytes)")
-    known = converters()
-    found = [converter for converter in known.values() if converter.sniff(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(converter.name for converter in found)
-        raise SourceError(path.name, f"holds several formats ({names})", hint="convert its parts one at a time")
-    for converter in known.values():
-        if (reason := converter.refusal(path)) is not None:
-            raise reason
-    supported = "; ".join(f"{name} ({converter.reads})" for name, converter in known.items())
-    raise SourceError(path.name, "is in no format that can be read", hint=f"supported: {supported or 'none'}")
+    found: Converter = find_converter(Path(path))
+    return found
 
 
 def _files(found: Survey) -> list[str]:

@@ -114,8 +114,8 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
     videos = _VideoFiles(info)
     try:
         tasks = table.column("tasks").to_pylist() if "tasks" in table.column_names else [[]] * table.num_rows
-    except UnicodeDecodeError as problem:
-        raise SourceError(info.root / "meta" / "episodes", f"holds a task that is no UTF-8 text: {problem}") from None
+    except UnicodeDecodeError as error:
+        raise SourceError(info.root / "meta" / "episodes", f"holds a task that is no UTF-8 text: {error}") from None
     starts = {c: _seconds(table, f"videos/{c}/from_timestamp") for c in info.cameras}
     stops = {c: _seconds(table, f"videos/{c}/to_timestamp") for c in info.cameras}
     refs = []

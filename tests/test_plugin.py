@@ -121,6 +121,14 @@ def test_convert_finds_the_format_by_content_and_writes_a_sound_store(
     assert shown["episodes"] == 3 and shown["frames"] == 23 and shown["fps"] == 10
 
 
+def test_a_dry_run_and_inspect_describe_what_the_plugin_reads(site: Path, recordings: Path, tmp_path: Path) -> None:
+    for arguments in (("convert", str(recordings), str(tmp_path / "store"), "--dry-run"), ("inspect", str(recordings))):
+        done = dataengine(site, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "csv, 3 episodes, 23 frames at 10 Hz" in done.stdout
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_flow_uses_the_plugins_stage_by_name(site: Path, recordings: Path, tmp_path: Path) -> None:
     flow = tmp_path / "flow.yaml"
     flow.write_text(f"name: long\nsource: {recordings}\nstages: [keep_long: {{least: 5}}]\nout: {tmp_path / 'store'}\n")

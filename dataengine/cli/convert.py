@@ -67,17 +67,19 @@ def _merged(sources: list[Path], mapping: Path | None, common: bool) -> list[Any
 
 
 def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, as_json: bool) -> None:
-    from converters.base import detect
     from converters.report import describe, render, write_mapping
+    from dataengine.detect import find_converter, plan_with
     from dataengine.guard import read_yaml
 
+    laid = read_yaml(mapping) if mapping else None
     found = []
     for source in sources:
-        converter = detect(source)
-        plan = converter.plan(source, read_yaml(mapping) if mapping else None, hashed=False)
-        found.append(describe(plan, remuxes=converter.remuxes))
+        converter = find_converter(source)
+        plan = plan_with(converter, source, laid, hashed=False)
+        remuxes = getattr(converter, "remuxes", False)
+        found.append(describe(plan, remuxes=remuxes))
         if not as_json:
-            console.print(render(plan, remuxes=converter.remuxes), markup=False)
+            console.print(render(plan, remuxes=remuxes), markup=False)
         if write_to is not None:
             write_mapping(plan, write_to)
     if as_json:
@@ -85,7 +87,7 @@ def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, 
 
 
 def _export(sources: list[Path], out: Path, to: str, mapping: Path | None) -> None:
-    from converters.base import detect
+    from dataengine.detect import find_converter
     from dataengine.errors import ConfigError
     from dataengine.guard import read_yaml
     from dataengine.plugins import make
@@ -94,5 +96,6 @@ def _export(sources: list[Path], out: Path, to: str, mapping: Path | None) -> No
     if not hasattr(target, "write"):
         raise ConfigError(f"{to!r} can be read but not written")
     laid = read_yaml(mapping) if mapping else None
-    written = target.write((e for s in sources for e in detect(s).read_all(s, laid)), out)
+    read = [(c, c.plan(s, laid)) for s in sources for c in [find_converter(s)]]
+    written = target.write((c.read(plan, ref) for c, plan in read for ref in plan.episodes), out)
     console.print(f"wrote {len(written)} files to {out}", markup=False)

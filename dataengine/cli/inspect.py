@@ -17,14 +17,16 @@ def inspect(
 ) -> None:
     """Show episodes, features, rates, tasks, success and labels of a store (or what converting a source would give)."""
     if not _is_store(path):
-        from converters.base import detect
         from converters.report import describe, render
+        from dataengine.detect import find_converter, plan_with
 
-        converter = detect(path)
-        plan = converter.plan(path, hashed=False)
-        show_json(describe(plan, remuxes=converter.remuxes)) if json else console.print(
-            render(plan, remuxes=converter.remuxes), markup=False
-        )
+        converter = find_converter(path)
+        plan = plan_with(converter, path, hashed=False)
+        remuxes = getattr(converter, "remuxes", False)
+        if json:
+            show_json(describe(plan, remuxes=remuxes))
+        else:
+            console.print(render(plan, remuxes=remuxes), markup=False)
         return
     found = _describe(path, episodes)
     if json:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import glob
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dataengine import plugins
-from dataengine.errors import ConfigError, MissingDependency, SourceError
+from dataengine.detect import find_converter, plan_with
+from dataengine.errors import ConfigError, SourceError
 from dataengine.flow.fingerprint import digest, stat_digest
 from dataengine.flow.spec import SourceSpec
 from dataengine.licence import merge_licences
@@ -65,38 +64,6 @@ def open_sources(specs: Sequence[SourceSpec], limit: int | None = None, *, hashe
     return planned
 
 
-def find_converter(path: Path, name: str | None = None) -> Any:
-    """The one converter that recognises `path` by its content, or the one of that name."""
-    if not path.exists():
-        raise SourceError(path, "there is nothing here", hint="check the path")
-    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for, a device has no end
-        raise SourceError(path, "is a pipe, socket or device; a file or a folder is read")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(path, "the file is empty (0 bytes)")
-    if name is not None:
-        return plugins.make("converters", name)
-    converters, missing = {}, []
-    for each in plugins.parts("converters"):
-        try:
-            converters[each] = plugins.make("converters", each)
-        except (ImportError, MissingDependency) as error:
-            missing.append(f"{each} ({error})")
-    found = [converter for converter in converters.values() if converter.sniff(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = " and ".join(converter.name for converter in found)
-        raise SourceError(path, f"looks like {names}", hint="say which with `format`")
-    for converter in converters.values():
-        if hasattr(converter, "refusal") and (refused := converter.refusal(path)) is not None:
-            raise refused
-    supported = [f"{each} ({getattr(converter, 'reads', 'its files')})" for each, converter in converters.items()]
-    hint = f"supported: {'; '.join(supported) or 'nothing is installed'}"
-    if missing:
-        hint += f"; not usable here: {'; '.join(missing)}"
-    raise SourceError(path, "is no supported source of episodes", hint=hint)
-
-
 def licence_of(sources: Sequence[PlannedSource]) -> str | None:
     """The licence of what all sources give together; `ConfigError` where that is not ours to decide."""
     names = [Path(source.plan.path).name for source in sources]
@@ -124,8 +91,7 @@ def expand(pattern: str) -> Iterator[Path]:
 def _plan(spec: SourceSpec, hashed: bool) -> PlannedSource:
     path = Path(spec.path)
     converter = find_converter(path, spec.format)
-    cheap = {} if hashed or "hashed" not in inspect.signature(converter.plan).parameters else {"hashed": False}
-    plan: Plan = converter.plan(path, _mapping(spec.mapping), **cheap)
+    plan = plan_with(converter, path, _mapping(spec.mapping), hashed=hashed)
     refs = _choose(plan, spec)
     if not refs:
         raise SourceError(path, "holds no episodes", hint="nothing to do; leave it out")
