@@ -24,7 +24,8 @@ def write_aloha(folder: Path, *, episodes: int, frames: int, height: int = 240, 
                 images = file.create_dataset(
                     f"observations/images/{camera}", (frames, height, width, 3), "u1", chunks=(1, height, width, 3)
                 )
+                wave = 127 + 120 * np.sin((x + 40 * number) / 37) * np.cos(y / 29)
+                picture = np.stack([wave, wave[::-1], 255 - wave], axis=2).astype(np.uint8)
                 for t in range(frames):
-                    wave = 127 + 120 * np.sin((x + 3 * t + 40 * number) / 37) * np.cos((y - 2 * t) / 29)
-                    images[t] = np.stack([wave, wave[::-1], 255 - wave], axis=2).astype(np.uint8)
+                    images[t] = np.roll(picture, (2 * t, 3 * t), axis=(0, 1))
     return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.made import write_aloha
 from bench.results import record
 
-PAIRS = 3
+PAIRS = 2
 
 
 def convert(source: Path, store: Path, workers: int) -> float:
@@ -33,7 +33,7 @@ def digest(store: Path) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        source = write_aloha(root / "source", episodes=12, frames=400, height=480, width=640)
+        source = write_aloha(root / "source", episodes=8, frames=250, height=480, width=640)
         pairs, digests = [], set()
         for i in range(PAIRS):
             times = [convert(source, root / f"{i}-{workers}", workers) for workers in (1, 2)]
