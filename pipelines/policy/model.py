@@ -12,6 +12,7 @@ Kaiming initialisation and the LayerNorm on the tokens are what lets pictures co
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -161,14 +162,14 @@ class Encoder(nn.Module):
         return memory, text
 
 
-class ActionHead(nn.Module):
+class ActionHead(nn.Module, ABC):
     """What a head owes: a loss, and chunks `(B, chunk, D)` in normalised target space."""
 
-    def loss(self, memory: Tensor, text: Tensor, target: Tensor, valid: Tensor, draw: torch.Generator) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def loss(self, memory: Tensor, text: Tensor, target: Tensor, valid: Tensor, draw: torch.Generator) -> Tensor: ...
 
-    def act(self, memory: Tensor, text: Tensor, draw: torch.Generator) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def act(self, memory: Tensor, text: Tensor, draw: torch.Generator) -> Tensor: ...
 
 
 class VLA(nn.Module):
