@@ -7,8 +7,10 @@ A new format is one file: a subclass with `sniff`, `survey` and `raw`, an entry 
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +66,11 @@ class Converter(ABC):
         """sha256 of one file of the source, or of a folder's files."""
         return guard.tree_sha256(path) if path.is_dir() else guard.sha256_file(path)
 
+    def _fingerprints(self, path: Path, files: Sequence[str]) -> dict[str, str]:
+        """The fingerprint of each file; hashing leaves Python alone, so a thread for each core takes part."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(zip(files, pool.map(lambda file: self.fingerprint(path / file), files), strict=True))
+
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
         """What reading the source with this mapping gives.
 
@@ -81,7 +88,7 @@ class Converter(ABC):
             )
         rules = SourceMapping.from_dict(merged)
         features = features_of(rules, found.columns, found.cameras)
-        hashes = {file: self.fingerprint(path / file) for file in _files(found)} if hashed else {}
+        hashes = self._fingerprints(path, _files(found)) if hashed else {}
         episodes = tuple(
             replace(ref, extra={**ref.extra, "sha256": hashes.get(ref.extra.get("file", ""), "")})
             for ref in found.episodes
@@ -121,7 +128,7 @@ class Converter(ABC):
             "convert",
             self.version,
             {"format": self.name, "mapping": plan.mapping},
-            tuple(str(assumption) for assumption in plan.assumptions),
+            (*(str(assumption) for assumption in plan.assumptions), *raw.remarks),
         )
         tasks = (rules.task,) if rules.task is not None else (raw.tasks or ref.tasks or NO_TASK)
         file = ref.extra.get("file") or Path(plan.path).name

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dataengine.episode import Feature, Label
 from dataengine.errors import SourceError
-from dataengine.guard import read_json
+from dataengine.guard import read_json, safe_join
 
 ANNOTATION = "annotation."
 _DEFAULT_KEY = {"state": "observation.state", "action": "action"}
@@ -38,7 +38,7 @@ class Group:
 
 def read_modality(root: Path) -> dict[str, tuple[Group, ...]]:
     """Groups by feature key, in order of their place; empty when the dataset has no modality.json."""
-    place = root / "meta" / "modality.json"
+    place = safe_join(root, "meta/modality.json")
     if not place.exists():
         return {}
     data = read_json(place)

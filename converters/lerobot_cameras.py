@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from converters.lerobot_images import TablePictures, first_size
 from converters.lerobot_rows import Rows
@@ -12,8 +15,10 @@ from converters.mapping import CameraRule, SourceMapping
 from converters.raw import Camera
 from dataengine.episode import Clip, Feature
 from dataengine.errors import ConfigError, EpisodeError, SourceError, VideoError
+from dataengine.guard import run_guarded
 from dataengine.source import EpisodeRef, Plan
 from dataengine.video import DepthCoding, VideoClip, probe_guarded
+from dataengine.video.container import open_video
 
 _TRIES = 3
 
@@ -42,23 +47,56 @@ def find_camera(key: str, feature: Feature, places: Iterable[Path | Rows], notes
     return Camera(key, size[0], size[1], "depth" if kind == "depth" else "rgb")
 
 
+def frames_of(path: Path) -> int | None:
+    """How many frames the header of a video promises, None where it says nothing. Raises `SourceError`.
+
+    Demuxes nothing: a survey asks for every file.
+    """
+    if not path.is_file():
+        raise SourceError(path, "is missing")
+    frames: int | None = run_guarded(_promised, path, seconds=30)
+    return frames
+
+
+def _promised(path: Path) -> int | None:
+    container, stream = open_video(path)
+    with closing(container):
+        return stream.frames or None
+
+
 def video_clip(
     path: Path, camera: CameraRule, feature: Feature, fps: float, ref: EpisodeRef, start: int | None = None
 ) -> Clip:
     """Frames from `start` of a file (None: the whole file) for the rows of an episode, never decoded here.
 
-    Whether a whole file has a frame for every row is seen when the episode is checked. Raises: `EpisodeError`
-    when the file is damaged.
+    What a whole file shows after the last row is left out; whether it has a frame for every row is seen when the
+    episode is checked. Raises: `EpisodeError` when the file is damaged or runs at another rate than the rows.
     """
     try:
         depth = DepthCoding.from_info(feature.info) if camera.kind == "depth" else None
-        return VideoClip.from_file(
-            path, start=start or 0, length=None if start is None else ref.length, fps=fps, depth=depth
-        )
+        length = None if start is None else ref.length
+        clip = VideoClip.from_file(path, start=start or 0, length=length, fps=fps, depth=depth)
+        if clip.length > ref.length and not on_time(clip.times()[: ref.length], fps):
+            raise VideoError(path, f"has {clip.length} frames for {ref.length} rows and shows them at other times")
+        return clip.slice(0, ref.length) if clip.length > ref.length else clip
     except ConfigError as error:
         raise EpisodeError(ref.name, f"info.json says of its depth coding: {error}", feature=camera.source) from None
     except VideoError as error:
         raise EpisodeError(ref.name, f"{path.name} {error.reason}", feature=camera.source) from None
+
+
+def on_time(times: np.ndarray, fps: float) -> bool:
+    """Whether frame k of `(T,)` times in [s] is the one nearest to k / fps, which LeRobot's readers would take."""
+    return bool((np.abs(times - np.arange(len(times)) / fps) < 0.5 / fps).all())
+
+
+def left_out(surplus: Mapping[str, int]) -> tuple[str, ...]:
+    """What to say of an episode whose videos go on after its last row. surplus: frames by camera."""
+    return tuple(
+        f"{camera} has {count} frame{'s' if count > 1 else ''} more than rows: left out, as LeRobot's readers do"
+        for camera, count in surplus.items()
+        if count > 0
+    )
 
 
 def picture_clip(rows: Rows, key: str, feature: Feature, fps: float, ref: EpisodeRef) -> Clip:

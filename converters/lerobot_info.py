@@ -10,14 +10,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import SourceError, UnsafeSource
-from dataengine.guard import parse_yaml, read_json
+from dataengine.guard import parse_yaml, read_json, safe_join
 
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::0?([0-9]{1,2})d)?\}")
 _NUMERIC = {"bool"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -77,7 +77,7 @@ def version_of(path: Path) -> str | None:
 
 def read_info(root: Path) -> Info:
     """Read and check `meta/info.json`; `SourceError` says which entry is wrong and what it should be."""
-    place = root / "meta" / "info.json"
+    place = safe_join(root, "meta/info.json")
     raw = read_json(place)
     if not isinstance(raw, dict):
         raise SourceError(place, "must be a JSON object")
@@ -111,7 +111,8 @@ def read_info(root: Path) -> Info:
 def fill_template(place: Path, template: str, fields: Mapping[str, int | str]) -> str:
     """`template` with `{name}` and `{name:03d}` replaced by the given fields.
 
-    Raises: `UnsafeSource` on any other use of braces: an unknown field, attribute or index access.
+    Raises: `UnsafeSource` on any other use of braces (an unknown field, attribute or index access), and for a name
+    that leaves the folder: what a link of one file does is that file's trouble, this is everyone's.
     """
     rest = _FIELD.sub("", template)
     if "{" in rest or "}" in rest:
@@ -125,7 +126,10 @@ def fill_template(place: Path, template: str, fields: Mapping[str, int | str]) -
         value = fields[name]
         return str(value) if width is None else f"{int(value):0{int(width)}d}"
 
-    return _FIELD.sub(put, template)
+    filled = _FIELD.sub(put, template)
+    if ".." in PurePosixPath(filled).parts or PurePosixPath(filled).is_absolute():
+        raise UnsafeSource(place, f"path template {template!r} gives {filled!r}, which leaves the folder")
+    return filled
 
 
 def licence_of(root: Path) -> str | None:

@@ -109,6 +109,18 @@ def without_problems_of_unused_cameras(plan: Plan) -> Plan:
     return replace(plan, episodes=tuple(ref for ref, _ in episodes))
 
 
+def surplus_notes(refs: Iterable[EpisodeRef]) -> list[str]:
+    """Which cameras show more frames than episodes have rows."""
+    counts: dict[str, list[int]] = {}
+    for ref in refs:
+        for camera, count in ref.extra["surplus"].items():
+            counts.setdefault(camera, []).append(count)
+    return [
+        f"{camera} has up to {max(found)} frames more than rows in {len(found)} episodes: left out at their end"
+        for camera, found in counts.items()
+    ]
+
+
 def clock_differs(timestamps: np.ndarray, fps: float) -> bool:
     """Whether `(T,)` timestamps in [s] are something else than frame / fps, beyond what float32 can hold."""
     want = np.arange(len(timestamps)) / fps

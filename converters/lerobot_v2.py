@@ -20,10 +20,17 @@ import pyarrow as pa
 
 from converters.base import Converter
 from converters.groot import ANNOTATION, annotation_label, is_validity, read_modality, without_validity
-from converters.lerobot_cameras import find_camera, keep_coding, picture_clip, video_clip
+from converters.lerobot_cameras import find_camera, keep_coding, left_out, picture_clip, video_clip
 from converters.lerobot_info import Info, read_info, version_of
 from converters.lerobot_rows import find_rows, open_parquet, read_rows, to_array
-from converters.lerobot_survey import frame_tasks, propose, total_notes, undeclared, without_problems_of_unused_cameras
+from converters.lerobot_survey import (
+    frame_tasks,
+    propose,
+    surplus_notes,
+    total_notes,
+    undeclared,
+    without_problems_of_unused_cameras,
+)
 from converters.lerobot_v2_meta import (
     Contents,
     forget_cameras,
@@ -39,6 +46,7 @@ from dataengine.episode import Clip, Feature, Label
 from dataengine.errors import EpisodeError, SourceError
 from dataengine.guard import safe_join
 from dataengine.source import EpisodeRef, Plan
+from dataengine.video import probe_guarded
 
 _INDEX = Feature("int64", (1,))
 _TIME = Feature("float64", (1,), unit="s")
@@ -90,7 +98,13 @@ class LeRobotV2(Converter):
             mapping=proposal.mapping,
             assumptions=tuple(proposal.assumptions),
             unused=(*info.skipped, *(f"{key} (a camera without files)" for key in phantoms), *undeclared(table, info)),
-            notes=(*proposal.notes, *notes, *_notes(contents, refs, phantoms), *total_notes(info, refs)),
+            notes=(
+                *proposal.notes,
+                *notes,
+                *surplus_notes(refs),
+                *_notes(contents, refs, phantoms),
+                *total_notes(info, refs),
+            ),
         )
 
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
@@ -113,10 +127,13 @@ class LeRobotV2(Converter):
                 raise EpisodeError(ref.name, f"its table says it is episode {other}", feature="episode_index")
         rules = SourceMapping.from_dict(plan.mapping)
         clips: dict[str, Clip] = {}
+        surplus: dict[str, int] = {}
         for rule in rules.cameras.values():
             key, feature = rule.source, info.cameras[rule.source]
             if feature.dtype == "video":
-                clips[key] = video_clip(safe_join(root, video_file(info, index, key)), rule, feature, plan.fps, ref)
+                video = safe_join(root, video_file(info, index, key))
+                clips[key] = video_clip(video, rule, feature, plan.fps, ref)
+                surplus[key] = probe_guarded(video).frames - ref.length
             else:
                 clips[key] = picture_clip(rows, key, feature, plan.fps, ref)
         texts, places = frame_tasks(table, contents.tasks, ref)
@@ -128,6 +145,7 @@ class LeRobotV2(Converter):
             labels={key.removeprefix(ANNOTATION): _annotation(table, key, contents, ref.name) for key in annotations},
             embodiment=info.embodiment,
             split=info.split_of(index),
+            remarks=left_out(surplus),
         )
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from converters.lerobot_cameras import frames_of
 from converters.lerobot_info import Info, fill_template, read_info
 from converters.lerobot_rows import find_rows, read_rows, to_array
 from converters.lerobot_survey import clock_differs
@@ -41,7 +42,7 @@ def _read_contents(root: Path, changed: tuple[int, ...]) -> Contents:
 
 
 def _read_tasks(root: Path) -> dict[int, str]:
-    place = root / "meta" / "tasks.jsonl"
+    place = safe_join(root, "meta/tasks.jsonl")
     tasks: dict[int, str] = {}
     for n, line in enumerate(read_jsonl(place) if place.exists() else [], 1):
         index, text = (line.get("task_index"), line.get("task")) if isinstance(line, dict) else (None, None)
@@ -54,7 +55,7 @@ def _read_tasks(root: Path) -> dict[int, str]:
 
 def read_episodes(root: Path) -> list[dict[str, Any]]:
     """Lines of episodes.jsonl in order of `episode_index`, each with `length` and a list `tasks`."""
-    place = root / "meta" / "episodes.jsonl"
+    place = safe_join(root, "meta/episodes.jsonl")
     entries = read_jsonl(place)
     seen: set[int] = set()
     for n, entry in enumerate(entries, 1):
@@ -86,15 +87,16 @@ def video_file(info: Info, index: int, camera: str) -> str:
 def refer(info: Info, entry: Mapping[str, Any]) -> EpisodeRef:
     """One episode by its files: their size, and a problem when the table is not what episodes.jsonl says.
 
-    extra: `file`, `place`, `index`; `own_clock`, whether timestamps are not frame / fps; `missing`, videos
-    that are not there by camera; `columns` of the table.
+    extra: `file`, `place`, `index`; `own_clock`, whether timestamps are not frame / fps; by camera `missing`, why
+    its video is of no use, and `surplus`, how many frames it has more than the table rows.
     """
     index, length = int(entry["episode_index"]), int(entry["length"])
     file = data_file(info, index)
-    path, problem, own_clock = safe_join(info.root, file), None, False
-    size = path.stat().st_size if path.is_file() else 0
+    size, problem, own_clock = 0, None, False
     try:
+        path = safe_join(info.root, file)
         rows = find_rows(path, None)
+        size = path.stat().st_size
         if len(rows) != length or not length:
             problem = f"{file} has {len(rows)} rows, meta/episodes.jsonl says {length}"
         else:
@@ -103,15 +105,22 @@ def refer(info: Info, entry: Mapping[str, Any]) -> EpisodeRef:
                 own_clock = clock_differs(to_array(table, "timestamp", _TIME, str(index)), info.fps)
     except (SourceError, EpisodeError) as error:
         problem = f"{file} {error.reason}"
-    missing = {}
+    missing, surplus = {}, {}
     for camera, feature in info.cameras.items():
         if feature.dtype == "video":
             video = video_file(info, index, camera)
-            if (found := safe_join(info.root, video)).is_file():
+            try:
+                frames = frames_of(found := safe_join(info.root, video))
                 size += found.stat().st_size
-            else:
-                missing[camera] = f"{video} is missing"
-    extra = {"file": file, "place": f"episode_{index:06d}", "index": index, "own_clock": own_clock, "missing": missing}
+            except SourceError as error:
+                missing[camera] = f"{video} {error.reason}"
+                continue
+            if frames is not None and frames < length:
+                missing[camera] = f"{video} has {frames} frames, its table {length} rows"
+            elif frames is not None and frames > length:
+                surplus[camera] = frames - length
+    extra = {"file": file, "place": f"episode_{index:06d}", "index": index, "own_clock": own_clock}
+    extra |= {"missing": missing, "surplus": surplus}
     return EpisodeRef(f"episode {index}", length, size, tuple(entry["tasks"]), problem, extra)
 
 
@@ -122,7 +131,7 @@ def phantom_cameras(info: Info, refs: tuple[EpisodeRef, ...]) -> list[str]:
     """
     known: set[str] | None = None
     for name in ("modality.json", "stats.json", "episodes_stats.jsonl"):
-        place = info.root / "meta" / name
+        place = safe_join(info.root, f"meta/{name}")
         if place.exists():
             known = (known or set()) | _cameras_named_in(place)
     if known is None:
@@ -130,7 +139,9 @@ def phantom_cameras(info: Info, refs: tuple[EpisodeRef, ...]) -> list[str]:
     return [
         key
         for key, feature in info.cameras.items()
-        if feature.dtype == "video" and key not in known and all(key in ref.extra["missing"] for ref in refs)
+        if feature.dtype == "video"
+        and key not in known
+        and all(ref.extra["missing"].get(key, "").endswith("is missing") for ref in refs)
     ]
 
 

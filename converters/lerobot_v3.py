@@ -16,10 +16,17 @@ from typing import Any
 import pyarrow as pa
 
 from converters.base import Converter
-from converters.lerobot_cameras import find_camera, keep_coding, picture_clip, video_clip
+from converters.lerobot_cameras import find_camera, keep_coding, left_out, picture_clip, video_clip
 from converters.lerobot_info import Info, version_of
 from converters.lerobot_rows import find_rows, open_parquet, read_rows, to_array
-from converters.lerobot_survey import frame_tasks, propose, total_notes, undeclared, without_problems_of_unused_cameras
+from converters.lerobot_survey import (
+    frame_tasks,
+    propose,
+    surplus_notes,
+    total_notes,
+    undeclared,
+    without_problems_of_unused_cameras,
+)
 from converters.lerobot_v3_meta import read_contents, read_episodes, refer_all, spans_of
 from converters.mapping import SourceMapping
 from converters.raw import Camera, RawEpisode, Survey
@@ -64,7 +71,7 @@ class LeRobotV3(Converter):
             mapping=proposal.mapping,
             assumptions=tuple(proposal.assumptions),
             unused=(*info.skipped, *undeclared(table, info)),
-            notes=(*proposal.notes, *notes, *total_notes(info, refs)),
+            notes=(*proposal.notes, *notes, *surplus_notes(refs), *total_notes(info, refs)),
         )
 
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
@@ -101,6 +108,7 @@ class LeRobotV3(Converter):
             labels=_languages(table, spoken, info.fps, ref.name),
             embodiment=info.embodiment,
             split=info.split_of(index),
+            remarks=left_out({key: ref.extra["surplus"].get(key, 0) for key in clips}),
         )
 
 

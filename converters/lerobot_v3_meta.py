@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from converters.lerobot_cameras import on_time
 from converters.lerobot_info import Info, fill_template, read_info
 from converters.lerobot_rows import index_column, open_parquet, read_groups
 from converters.lerobot_survey import clock_differs
-from dataengine.errors import SourceError, VideoError
+from dataengine.errors import SourceError
 from dataengine.guard import safe_join
 from dataengine.source import EpisodeRef
 from dataengine.video import probe_guarded
@@ -38,10 +39,14 @@ class Contents:
 
 @dataclass(frozen=True)
 class Span:
-    """Where one camera shows an episode: frames from `start` of a file below the root."""
+    """Where one camera shows an episode: frames from `start` of a file below the root.
+
+    surplus: frames that meta/episodes counts to it beyond its rows.
+    """
 
     file: str
     start: int
+    surplus: int = 0
 
 
 def read_contents(root: Path) -> Contents:
@@ -57,7 +62,7 @@ def _read_contents(root: Path, changed: tuple[int, ...]) -> Contents:
 
 def _read_tasks(root: Path) -> dict[int, str]:
     """The text column is called `task`, or `__index_level_0__` where pandas wrote an unnamed index."""
-    place = root / "meta" / "tasks.parquet"
+    place = safe_join(root, "meta/tasks.parquet")
     if not place.exists():
         return {}
     file = open_parquet(place)
@@ -106,7 +111,7 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
     """Every episode by its place, with a problem where rows or videos are not what the table says.
 
     Each data file is read once for its index and timestamp columns, each video file probed once. extra:
-    `file`, `place`, `index`, `own_clock`, `spans` by camera, and `missing`, what is wrong with it by camera.
+    `file`, `place`, `index`, `own_clock`, and by camera `spans`, `surplus` frames and `missing`, what is wrong.
     """
     numbers = {name: index_column(table.column(name)) for name in table.column_names if _is_number(table, name)}
     files = [_data_file(info, numbers, row) for row in range(table.num_rows)]
@@ -137,6 +142,7 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
             "index": index,
             "own_clock": data.own_clock.get(index, False),
             "spans": {camera: [span.file, span.start] for camera, span in spans.items()},
+            "surplus": {camera: span.surplus for camera, span in spans.items() if span.surplus},
             "missing": missing,
         }
         problem = data.problem_of(index, length)
@@ -157,8 +163,8 @@ class _DataFile:
 
     @classmethod
     def read(cls, info: Info, name: str) -> _DataFile:
-        path = safe_join(info.root, name)
         try:
+            path = safe_join(info.root, name)
             file = open_parquet(path)
             groups = tuple(range(file.num_row_groups))
             table = read_groups(path, groups, ("episode_index", "timestamp"))
@@ -198,10 +204,11 @@ class _VideoFiles:
         self.info = info
         self.known: dict[str, np.ndarray | str] = {}
 
-    def place(self, file: str, seconds: float, length: int) -> int | str:
+    def place(self, file: str, seconds: float, length: int, surplus: int) -> int | str:
         """The frame at a time in [s] from which `length` frames follow, or why there is none.
 
-        The file's own clock decides, not seconds * fps: joined files drift from it.
+        The file's own clock decides, not seconds * fps: joined files drift from it. Where more frames are counted to
+        the episode, `surplus`, those of the rows must be at the rows' times.
         """
         if file not in self.known:
             self.known[file] = self._times(file)
@@ -213,16 +220,18 @@ class _VideoFiles:
             return f"{file} has no frame at {seconds:g} s; it shows {times[0]:g} to {times[-1]:g} s"
         if start + length > len(times):
             return f"{file} ends after {len(times)} frames; frames {start} to {start + length} are needed"
+        if surplus and not on_time(times[start : start + length] - times[start], self.info.fps):
+            return f"{file} shows {length + surplus} frames for {length} rows, at other times than theirs"
         return start
 
     def _times(self, name: str) -> np.ndarray | str:
-        path = safe_join(self.info.root, name)
-        if not path.is_file():
-            return f"{name} is missing"
         try:
+            path = safe_join(self.info.root, name)
+            if not path.is_file():
+                return f"{name} is missing"
             found = probe_guarded(path)
             index = index_of(path)
-        except VideoError as error:
+        except SourceError as error:
             return f"{name} {error.reason}"
         if index.times is None:
             return np.arange(found.frames) / self.info.fps
@@ -247,18 +256,19 @@ def _span(
     names = {name: numbers.get(f"videos/{camera}/{name}") for name in ("chunk_index", "file_index")}
     if starts is None or any(values is None for values in names.values()):
         return "meta/episodes does not say where its video is"
-    start, length = float(starts[row]), int(numbers["length"][row])
+    start, length, surplus = float(starts[row]), int(numbers["length"][row]), 0
     if not np.isfinite(start) or start < 0:
         return f"meta/episodes gives {start} as its from_timestamp"
     if stops is not None and np.isfinite(stops[row]):
-        shown = round((float(stops[row]) - start) * info.fps)
-        if shown != length:
+        surplus = round((float(stops[row]) - start) * info.fps) - length
+        if surplus < 0:
+            shown = length + surplus
             return f"its video has {shown} frames by from_timestamp and to_timestamp, its table {length} rows"
     fields: dict[str, Any] = {name: int(values[row]) for name, values in names.items() if values is not None}
     place = info.root / "meta" / "info.json"
     file = fill_template(place, info.video_path or _VIDEO_PATH, {**fields, "video_key": camera})
-    frame = videos.place(file, start, length)
-    return frame if isinstance(frame, str) else Span(file, frame)
+    frame = videos.place(file, start, length, surplus)
+    return frame if isinstance(frame, str) else Span(file, frame, surplus)
 
 
 def _is_number(table: pa.Table, name: str) -> bool:

@@ -69,7 +69,8 @@ class RawEpisode:
 
     columns: `(T, *shape)` arrays in the source's dtype. clips: pictures as the source holds them: colour
     `(H, W, 3)` uint8 unless the mapping's camera says otherwise (float, planar, grey). frame_tasks: `(T,)`
-    positions in `tasks`. extra: JSON-able facts about the episode, free of absolute paths.
+    positions in `tasks`. remarks: what was left out or assumed in this episode beyond the plan's assumptions.
+    extra: JSON-able facts about the episode, free of absolute paths.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -81,4 +82,5 @@ class RawEpisode:
     operator: str | None = None
     embodiment: str | None = None
     split: str | None = None
+    remarks: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)

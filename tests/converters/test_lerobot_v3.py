@@ -133,7 +133,7 @@ DAMAGE = {
     "table gone": (lambda r: (r / DATA).unlink(), [0, 1], r"file-000.parquet is missing"),
     "table cut": (lambda r: _cut(r / DATA), [0, 1], r"cannot be read as parquet"),
     "length": (_column("length", 1, 13), [1], r"12 rows of it, meta/episodes says 13"),
-    "to_timestamp": (_column(f"videos/{TOP}/to_timestamp", 1, 21 / 20 + 0.1), [1], r"14 frames.*12 rows"),
+    "to_timestamp": (_column(f"videos/{TOP}/to_timestamp", 1, 21 / 20 - 0.1), [1], r"10 frames.*12 rows"),
     "from_timestamp": (_column(f"videos/{TOP}/from_timestamp", 0, float("nan")), [0], r"nan as its from_timestamp"),
     "beyond the file": (_column(f"videos/{TOP}/file_index", 2, 77), [2], r"file-077.mp4 is missing"),
     "no such task": (lambda r: edit_table(r / DATA, task_index=[0] * 9 + [5] * 12), [1], r"task 5"),
