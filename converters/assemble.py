@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from converters import rotations
-from converters.clips import mapped
+from converters.clips import lies_across, mapped
 from converters.mapping import FeatureRule, Part, SourceMapping, unit_factor
 from converters.raw import Camera, Column, RawEpisode
 from dataengine import guard
@@ -45,7 +45,7 @@ def features_of(
         channels = 1 if rule.kind == "depth" else 3
         found[key] = Feature(
             rule.dtype,
-            (camera.height, camera.width, channels),
+            (*(camera.size[::-1] if lies_across(rule) else camera.size), channels),
             ("height", "width", "channels"),
             "depth" if rule.kind == "depth" else "image",
             "m" if rule.kind == "depth" else None,

@@ -16,7 +16,9 @@ from dataengine.errors import SourceError
 _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "vertical": lambda a: a[::-1],
     "horizontal": lambda a: a[:, ::-1],
+    "rot90": lambda a: np.rot90(a, -1),
     "rot180": lambda a: a[::-1, ::-1],
+    "rot270": np.rot90,
 }
 
 
@@ -43,11 +45,11 @@ class MappedClip(Clip):
 
     @property
     def height(self) -> int:  # type: ignore[override]
-        return self.source.height
+        return self.source.width if lies_across(self.rule) else self.source.height
 
     @property
     def width(self) -> int:  # type: ignore[override]
-        return self.source.width
+        return self.source.height if lies_across(self.rule) else self.source.width
 
     @property
     def fps(self) -> float:  # type: ignore[override]
@@ -86,6 +88,11 @@ class MappedClip(Clip):
         if frame.dtype != np.uint8 or rule.scale != 1.0:
             frame = np.clip(np.rint(frame.astype(np.float32) * rule.scale), 0, 255)
         return np.ascontiguousarray(frame, np.uint8)
+
+
+def lies_across(rule: CameraRule) -> bool:
+    """Whether turning the picture upright makes its height its width."""
+    return rule.flip in ("rot90", "rot270")
 
 
 def mapped(clip: Clip, rule: CameraRule) -> Clip:

@@ -26,14 +26,14 @@ _TRIES = 3
 def find_camera(key: str, feature: Feature, places: Iterable[Path | Rows], notes: list[str]) -> Camera:
     """A camera with the size its first readable file has. Where none can be read, info.json is believed."""
     declared = feature.shape[:2]
-    size, kind = declared, feature.role if feature.role == "depth" else "rgb"
+    size, kind, turn = declared, feature.role if feature.role == "depth" else "rgb", 0
     for _, place in zip(range(_TRIES), places, strict=False):
         try:
             if isinstance(place, Rows):
                 size = first_size(place, key)
             else:
                 video = probe_guarded(place)
-                size = (video.height, video.width)
+                size, turn = (video.height, video.width), -video.rotation % 360
                 if kind == "depth" and video.kind == "rgb":
                     kind = "rgb"
                     notes.append(
@@ -44,7 +44,7 @@ def find_camera(key: str, feature: Feature, places: Iterable[Path | Rows], notes
             continue
     if size != declared:
         notes.append(f"{key} is declared as {declared[0]}×{declared[1]}; its pictures are {size[0]}×{size[1]}")
-    return Camera(key, size[0], size[1], "depth" if kind == "depth" else "rgb")
+    return Camera(key, size[0], size[1], "depth" if kind == "depth" else "rgb", turn)
 
 
 def frames_of(path: Path) -> int | None:

@@ -72,13 +72,18 @@ def propose(
             f"timestamps are not frame / {info.fps:g}: they are kept as {CAPTURE_TIME}, frames count at {info.fps:g} Hz"
         )
     found.cameras = dict(cameras)
+    keys = _camera_keys(cameras)
+    for source, camera in cameras.items():
+        if camera.turn:
+            why = f"its video asks players to turn it by {camera.turn}° clockwise; LeRobot's readers never do"
+            found.assumptions.append(Assumption(f"cameras/{keys[source]}/flip", "none", why))
     found.mapping = {
         "fps": info.fps,
         "embodiment": None if info.embodiment in (None, "", "unknown") else info.embodiment,
         "task": None,
         "licence": info.licence,
         "features": features,
-        "cameras": {key: _camera_rule(source, cameras[source], info) for source, key in _camera_keys(cameras).items()},
+        "cameras": {key: _camera_rule(source, cameras[source], info) for source, key in keys.items()},
     }
     return found
 
@@ -207,6 +212,8 @@ def _free(key: str, taken: set[str]) -> str:
 def _camera_rule(source: str, camera: Camera, info: Info) -> dict[str, Any]:
     rule: dict[str, Any] = {"from": source, "kind": camera.kind}
     feature = info.features[source]
+    if camera.turn:
+        rule["flip"] = "none"
     if camera.kind == "depth" and feature.dtype == "image":
         rule["scale"] = 1.0 if feature.info.get("depth_unit") == "m" else 0.001
     return rule

@@ -33,7 +33,7 @@ from typing import Any, Literal, get_args
 from converters.rotations import CONVENTIONS
 from dataengine.errors import ConfigError
 
-Flip = Literal["none", "vertical", "horizontal", "rot180"]
+Flip = Literal["none", "vertical", "horizontal", "rot90", "rot180", "rot270"]
 Colour = Literal["rgb", "bgr"]
 Derive = Literal["next_pose"]
 Control = Literal["absolute", "delta", "velocity"]
@@ -95,7 +95,7 @@ class FeatureRule:
 
 @dataclass(frozen=True)
 class CameraRule:
-    """One camera. flip: what makes the picture upright. colour: the order the source's channels are in.
+    """One camera. flip: what makes it upright (turns clockwise). colour: the order the source's channels are in.
 
     scale: what a stored value is multiplied with to reach 0..255 (colour) or metres (depth). layout: "chw"
     where channels stand first. dtype: "image" keeps pictures one by one in the table instead of a video.

@@ -36,12 +36,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera as it lies in the source: pictures of `height` by `width` pixels."""
+    """A camera as it lies in the source: pictures of `height` by `width` pixels.
+
+    turn: by how many degrees clockwise the source asks players to turn what they show.
+    """
 
     name: str
     height: int
     width: int
     kind: Literal["rgb", "depth"] = "rgb"
+    turn: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,9 @@ def mapping_yaml(plan: Plan) -> str:
     lines = [
         f"# How {_one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping.",
         "# unit + to_unit convert; rotation + to_rotation likewise (quaternion_xyzw, quaternion_wxyz, axis_angle,",
-        "# euler_xyz, rotation_6d, matrix); scale and offset come after. flip: none, vertical, horizontal, rot180.",
-        "# colour: rgb or bgr. A range of a column: name[0:3]. `derive: next_pose`: the row that follows.",
+        "# euler_xyz, rotation_6d, matrix); scale and offset come after. flip: none, vertical, horizontal, or",
+        "# clockwise rot90, rot180, rot270. colour: rgb or bgr. A range of a column: name[0:3].",
+        "# `derive: next_pose`: the row that follows.",
         f"format: {plan.format}",
         "complete: true  # what stands below is all there is; false: the proposal is added",
     ]

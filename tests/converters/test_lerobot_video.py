@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,25 @@ def test_a_link_in_meta_of_v3_that_leaves_the_folder_is_refused(tmp_path: Path) 
         with pytest.raises(SourceError, match="is a link that leaves"):
             read(root)
     assert pq.read_table(tmp_path / "tasks.parquet").num_rows
+
+
+@pytest.mark.parametrize(("matrix", "flip", "turns"), [((0, 1, -1, 0), "rot90", -1), ((0, -1, 1, 0), "rot270", 1)])
+def test_a_video_that_asks_to_be_turned_is_said_and_can_be(
+    tmp_path: Path, matrix: tuple[int, int, int, int], flip: str, turns: int
+) -> None:
+    """A phone held upright writes lying pictures and a matrix beside them, which LeRobot's readers ignore."""
+    write_v2(tmp_path)
+    a, b, c, d = (n << 16 for n in matrix)
+    for video in (tmp_path / "videos").rglob("*.mp4"):
+        data = video.read_bytes()
+        at = data.index(b"tkhd") + 44
+        video.write_bytes(data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[at + 36 :])
+    plan, episodes = read(tmp_path)
+    lying = episodes[1].clips[TOP].frame(5)
+    assert np.abs(lying.astype(int) - picture(1, 5)).mean() < 6
+    assert [(a.key, a.value) for a in plan.assumptions] == [(f"cameras/{TOP}/flip", "none")]
+    assert f"{turns * -90 % 360}° clockwise" in episodes[1].meta.lineage[0].assumed[0]
+
+    plan, episodes = read(tmp_path, {"cameras": {TOP: {"flip": flip}}})
+    assert not plan.assumptions and plan.features[TOP].shape == (64, 48, 3)
+    assert np.array_equal(episodes[1].clips[TOP].frame(5), np.rot90(lying, turns))
