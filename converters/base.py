@@ -21,7 +21,7 @@ from converters.raw import RawEpisode, Survey
 from dataengine import guard
 from dataengine.detect import find_converter
 from dataengine.episode import Episode, Meta, Step, episode_id
-from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
+from dataengine.errors import ConfigError, DataEngineError, EpisodeError, RateUnknown, SourceError, UnsafeSource
 from dataengine.source import Assumption, EpisodeRef, Plan
 
 # The task of an episode whose source says none: empty, never made up.
@@ -83,11 +83,15 @@ class Converter(ABC):
         found = self.survey(path)
         merged = overlay(found.mapping, mapping)
         if merged.get("fps") is None:
-            raise ConfigError(
+            raise RateUnknown(
                 f"{path.name}: does not say its rate; write it to a file as `fps: 10` (Hz) and give that with --mapping"
             )
         rules = SourceMapping.from_dict(merged)
-        features = features_of(rules, found.columns, found.cameras)
+        try:
+            features = features_of(rules, found.columns, found.cameras)
+        except UnsafeSource as error:  # a name, which says nothing of where it stands
+            hint = "rename it in the source, or give it another name or null in the mapping"
+            raise UnsafeSource(path.name, f"the name {error.path} {error.reason}", hint=hint) from None
         hashes = self._fingerprints(path, _files(found)) if hashed else {}
         episodes = tuple(
             replace(ref, extra={**ref.extra, "sha256": hashes.get(ref.extra.get("file", ""), "")})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 # Rows are read in blocks of whole chunks, up to this many bytes.
-_BLOCK = 8 << 20
+_BLOCK = 2 << 20
 # Columns of one episode are read whole; nothing a robot records comes near.
 _MAX_COLUMN = 4 << 30
 

@@ -114,7 +114,10 @@ def to_array(table: pa.Table, key: str, feature: Feature, episode: str, notes: s
     if feature.dtype == "string":
         if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
             raise EpisodeError(episode, f"is declared as text and stored as {column.type}", feature=key)
-        return np.asarray(values.to_pylist(), dtype=object).reshape(len(column), *widths)
+        try:
+            return np.asarray(values.to_pylist(), dtype=object).reshape(len(column), *widths)
+        except UnicodeDecodeError as problem:
+            raise EpisodeError(episode, f"holds text that is no UTF-8: {problem}", feature=key) from None
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
         raise EpisodeError(episode, f"is declared as {feature.dtype} and stored as {column.type}", feature=key)
     stored = values.to_numpy(zero_copy_only=False)

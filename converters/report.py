@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dataengine import guard
+from dataengine.detect import plan_with
 from dataengine.episode import Feature
-from dataengine.errors import ConfigError
+from dataengine.errors import ConfigError, RateUnknown
 from dataengine.source import Assumption, Plan
 
 # One core of a small server: reading, encoding (h264, veryfast) and statistics of a million colour pixels; depth
@@ -23,6 +26,17 @@ _SECONDS_PER_MEGAPIXEL = {"image": 0.025, "depth": 0.080}
 _BYTES_PER_PIXEL = {"image": 0.013, "depth": 0.6}
 _SECONDS_PER_EPISODE = 0.03
 _SHOWN = 12
+
+
+def plan_to_show(converter: Any, path: Path, mapping: Mapping[str, Any] | None = None) -> Plan:
+    """A plan made without reading files to their end; an unknown rate is NaN in it and null in its mapping."""
+    try:
+        return plan_with(converter, path, mapping, hashed=False)
+    except RateUnknown:
+        plan = plan_with(converter, path, {**(mapping or {}), "fps": 1.0}, hashed=False)
+    open_question = Assumption("fps", None, "the source does not say its rate: give the frames per second")
+    rest = (a for a in plan.assumptions if a.key != "fps")
+    return replace(plan, fps=math.nan, mapping={**plan.mapping, "fps": None}, assumptions=(open_question, *rest))
 
 
 def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
@@ -42,8 +56,8 @@ def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
         "episodes": len(good),
         "quarantined": [{"episode": r.name, "reason": r.problem} for r in plan.episodes if r.problem is not None],
         "frames": plan.frames,
-        "fps": plan.fps,
-        "seconds_of_data": round(plan.frames / plan.fps, 3),
+        "fps": None if math.isnan(plan.fps) else plan.fps,
+        "seconds_of_data": None if math.isnan(plan.fps) else round(plan.frames / plan.fps, 3),
         "embodiment": plan.embodiment,
         "licence": plan.licence,
         "tasks": sorted({t for r in good for t in _tasks(plan, r.tasks)}),
@@ -60,9 +74,9 @@ def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
 def render(plan: Plan, *, remuxes: bool = False) -> str:
     """`describe` as lines of text."""
     d = describe(plan, remuxes=remuxes)
+    rate = f"at {d['fps']:g} Hz ({_duration(d['seconds_of_data'])})" if d["fps"] else "at a rate that is not said"
     lines = [
-        f"{d['source']}: {d['format']}, {d['episodes']} episodes, {d['frames']} frames at {d['fps']:g} Hz "
-        f"({_duration(d['seconds_of_data'])})",
+        f"{d['source']}: {d['format']}, {d['episodes']} episodes, {d['frames']} frames {rate}",
         f"  robot {d['embodiment'] or 'not said'}; licence {d['licence'] or 'not said'}; "
         f"tasks: {'; '.join(repr(t) for t in d['tasks'][:4] if t) or 'not said'}{' …' if len(d['tasks']) > 4 else ''}",
         f"  {_bytes(d['bytes_stored'])} in, about {_bytes(d['bytes_estimated'])} out, "
@@ -134,7 +148,8 @@ def _comments(assumptions: tuple[Assumption, ...] | list[Assumption], indent: st
     found = []
     for a in assumptions:
         inner = "/".join(a.key.split("/")[2:])
-        found.append(f"{indent}# ASSUMED{f' ({inner})' if inner else ''}: {_one_line(a.why)}")
+        mark = "FILL IN" if a.key == "fps" and a.value is None else "ASSUMED"
+        found.append(f"{indent}# {mark}{f' ({inner})' if inner else ''}: {_one_line(a.why)}")
     return found
 
 

@@ -35,7 +35,7 @@ from converters.hdf5 import (
 )
 from converters.mapping import SourceMapping
 from converters.raw import Camera, Column, RawEpisode
-from converters.robomimic_mapping import propose
+from converters.robomimic_mapping import propose, upside_down
 from converters.scrub import scrub, scrub_text
 from dataengine.errors import DataEngineError, SourceError
 from dataengine.guard import open_hdf5, parse_json
@@ -49,6 +49,7 @@ _PER_FRAME = ("actions", "states", "rewards", "dones", "robot_states", "obs/", "
 # MimicGen notes per demo which source demos it was made from; these are facts, not columns.
 _PER_DEMO = ("src_demo_inds", "src_demo_labels", "initial_state")
 _CLOCK_DEMOS = 16
+_DESCRIPTIONS = ("env_args", "env_info", "problem_info")
 
 
 class Robomimic(FileConverter):
@@ -83,12 +84,20 @@ class Robomimic(FileConverter):
             if any("next_obs" in demo for demo in data.values()):
                 unused.append("next_obs/* (obs one row later; only its last row stands nowhere else)")
             return FileSketch(
-                tuple(found), facts | _clock(data) | {"cameras": rules}, tuple(dict.fromkeys(unused)), tuple(notes)
+                tuple(found),
+                facts | _clock(data) | {"cameras": rules},
+                tuple(dict.fromkeys(unused)),
+                (*facts["damaged"], *notes),
             )
 
     def propose(
         self, files: Mapping[str, FileSketch], columns: Mapping[str, Column], cameras: Mapping[str, Camera]
     ) -> Proposal:
+        lying = {name: upside_down(file.facts) for name, file in files.items()}
+        if cameras and len(set(lying.values())) > 1:
+            odd = next(name for name, turned in lying.items() if turned != next(iter(lying.values())))
+            reason = "has its pictures the other way up than the files before it"
+            raise SourceError(odd, reason, hint="convert LIBERO's files and others into a store each")
         return propose([file.facts for file in files.values()], columns, cameras)
 
     def raw(self, plan: Plan, ref: EpisodeRef) -> RawEpisode:
@@ -156,6 +165,8 @@ def _facts(path: Path, data: h5py.Group) -> dict[str, Any]:
     nested = arguments.get("env_kwargs")
     environment = nested if isinstance(nested, dict) else _json(path, data, "env_info")
     problem = _json(path, data, "problem_info")
+    texts = {n: read_attribute(path, data, n) for n in _DESCRIPTIONS}
+    damaged = [n for n, text in texts.items() if text and text.strip() != "{}" and not _json(path, data, n)]
     name = arguments.get("env_name") or read_attribute(path, data, "env") or environment.get("env_name") or ""
     robots = environment.get("robots") or []
     instruction = problem.get("language_instruction")
@@ -167,7 +178,9 @@ def _facts(path: Path, data: h5py.Group) -> dict[str, Any]:
         "robots": (robots,) if isinstance(robots, str) else tuple(str(r) for r in robots),
         "task": str(instruction).strip().strip('"') if instruction else str(name),
         "instructed": bool(instruction),
-        "libero": bool(problem) or "bddl_file_name" in data.attrs,
+        # By what stands there, not by what can be read of it: pictures must not come out upside down unsaid.
+        "libero": any(n in data.attrs for n in ("problem_info", "bddl_file_name")) or str(name).startswith("Libero_"),
+        "damaged": tuple(f"attribute data.{n} is no JSON object: what it says is not known" for n in damaged),
         "images": read_attribute(path, data, "macros_image_convention"),
         "rate": environment.get("control_freq"),
     }

@@ -126,10 +126,14 @@ def _datagen(columns: Mapping[str, Column]) -> dict[str, Any]:
     return features
 
 
+def upside_down(facts: Mapping[str, Any]) -> bool:
+    """Whether a file keeps pictures as OpenGL draws them, bottom row first; robomimic turns them before it writes."""
+    return bool(facts["libero"] and facts["images"] != "opencv")
+
+
 def _cameras(cameras: Mapping[str, Camera], facts: Mapping[str, Any], assumed: list[Assumption]) -> dict[str, Any]:
-    """LIBERO keeps pictures as OpenGL draws them, bottom row first; robomimic turns them before it writes."""
     found: dict[str, Any] = {}
-    turned = facts["libero"] and facts["images"] != "opencv"
+    turned = upside_down(facts)
     for name, camera in cameras.items():
         bare = name.removeprefix("obs/").replace("/", ".")
         for end in ("_image", "_rgb", "_depth"):

@@ -13,6 +13,10 @@ class ConfigError(DataEngineError):
     """A parameter, flow file or mapping that cannot be used as written."""
 
 
+class RateUnknown(ConfigError):
+    """A source does not say how many frames make a second, and no mapping does."""
+
+
 class MissingDependency(DataEngineError):
     """An optional package or system library is absent; the message names what to install."""
 

@@ -35,6 +35,8 @@ def convert(
     if len(paths) < 2:
         raise ConfigError("convert takes a source and then the store to write: dataengine convert SOURCE STORE")
     sources, out = paths[:-1], paths[-1]
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; the last argument is the folder to write to")
     if dry_run or write_mapping:
         from dataengine.flow.source import expand
 
@@ -67,15 +69,15 @@ def _merged(sources: list[Path], mapping: Path | None, common: bool) -> list[Any
 
 
 def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, as_json: bool) -> None:
-    from converters.report import describe, render, write_mapping
-    from dataengine.detect import find_converter, plan_with
+    from converters.report import describe, plan_to_show, render, write_mapping
+    from dataengine.detect import find_converter
     from dataengine.guard import read_yaml
 
     laid = read_yaml(mapping) if mapping else None
     found = []
     for source in sources:
         converter = find_converter(source)
-        plan = plan_with(converter, source, laid, hashed=False)
+        plan = plan_to_show(converter, source, laid)
         remuxes = getattr(converter, "remuxes", False)
         found.append(describe(plan, remuxes=remuxes))
         if not as_json:

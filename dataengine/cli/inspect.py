@@ -17,11 +17,11 @@ def inspect(
 ) -> None:
     """Show episodes, features, rates, tasks, success and labels of a store (or what converting a source would give)."""
     if not _is_store(path):
-        from converters.report import describe, render
-        from dataengine.detect import find_converter, plan_with
+        from converters.report import describe, plan_to_show, render
+        from dataengine.detect import find_converter
 
         converter = find_converter(path)
-        plan = plan_with(converter, path, hashed=False)
+        plan = plan_to_show(converter, path)
         remuxes = getattr(converter, "remuxes", False)
         if json:
             show_json(describe(plan, remuxes=remuxes))
