@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dataengine.errors import ConfigError, DataEngineError, MissingDependency
+from dataengine.flow import memory
 from dataengine.flow.stages import StagePlan
 from dataengine.flow.task import Outcome, Task
 from dataengine.flow.worker import probe, process
@@ -166,7 +167,10 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
         for place in range(min(workers, len(gpus)) if gpus else workers)
     }
     local = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
-    with dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}):
+    spawn = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **memory.ENVIRON}
+    with dask.config.set(
+        {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.nanny.pre-spawn-environ": spawn}
+    ):
         scheduler = {"cls": Scheduler, "options": local}
         return SpecCluster(workers=specification, scheduler=scheduler, name="flow", silence_logs=logging.CRITICAL)
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dataengine.flow import memory
 from dataengine.flow.cluster import Executor
 from dataengine.flow.committer import Committer, Verdict
 from dataengine.flow.dispatch import run_in_order
@@ -85,6 +86,7 @@ class Driver:
                         self._quarantine(task, outcome)
                 for verdict in committer.commit([each for each in batch if each[1].state == "done"]):
                     self._take(verdict)
+                memory.give_back()
                 self._show()
 
     def _take(self, verdict: Verdict) -> None:

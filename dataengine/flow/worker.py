@@ -19,6 +19,7 @@ from typing import Any
 from dataengine import plugins
 from dataengine.episode import Episode, Label, Step, hash_table
 from dataengine.errors import DataEngineError, EpisodeError, MissingDependency, UnsafeSource
+from dataengine.flow import memory
 from dataengine.flow.fingerprint import base_key, digest, result_key
 from dataengine.flow.folder import FlowFolder, append_line, read_json, read_lines, write_json
 from dataengine.flow.labels import label_file, write_label
@@ -30,6 +31,13 @@ from dataengine.plugins import Drop, Stage
 
 def process(task: Task) -> Outcome:
     """Do one task. What is wrong with the episode comes back as an outcome; what is wrong with this worker raises."""
+    try:
+        return _process(task)
+    finally:
+        memory.give_back()
+
+
+def _process(task: Task) -> Outcome:
     folder = FlowFolder(Path(task.out))
     if (known := recorded(folder, task.key)) is not None:
         return known
