@@ -42,7 +42,7 @@ class Quality:
     artifact: Mapping[str, Any] | None = None
 
     name: ClassVar[str] = NAME
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[tuple[str, ...]] = ("observation.*", "action*", "next.*", "collect.*", "clips")
 
     def __post_init__(self) -> None:

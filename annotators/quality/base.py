@@ -12,6 +12,7 @@ moves the grade.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["major", "critical"]
 
-# A check names at most this many places of one feature; the worst ones stay.
+# A check names at most this many places; the worst ones stay.
 PLACES = 20
 
 
@@ -31,7 +32,7 @@ class Finding:
     """One thing that is wrong, and where. Frames `start` to `stop` (exclusive); feature None means the whole episode.
 
     severity: "critical" makes the whole episode untrustworthy, "major" only these frames. objective: False for risks.
-    value and threshold are in the check's own unit.
+    value and threshold are in the check's own unit. lost: frames that should stand here and do not.
     """
 
     check: str
@@ -43,6 +44,7 @@ class Finding:
     feature: str | None = None
     severity: Severity = "major"
     objective: bool = True
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class Check(ABC):
 
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The `PLACES` worst findings, in order of time."""
-    kept = sorted(findings, key=lambda f: -f.value)[:PLACES]
+    """The `PLACES` worst findings, in order of time; a second one of the same frames yields to other frames."""
+    seen: Counter[tuple[int, int]] = Counter()
+    ranked = []
+    for finding in sorted(findings, key=lambda f: -f.value):
+        place = finding.start, finding.stop
+        ranked.append((seen[place], len(ranked), finding))
+        seen[place] += 1
+    kept = [finding for *_, finding in sorted(ranked, key=lambda r: r[:2])[:PLACES]]
     return tuple(sorted(kept, key=lambda f: (f.start, f.feature or "")))

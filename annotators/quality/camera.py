@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
-from annotators.quality.pictures import Trace
+from annotators.quality.pictures import CONTENT, Trace
 from annotators.quality.reference import Reference, fit_peers, peers
 from annotators.quality.view import View, runs
 
@@ -20,7 +20,8 @@ class Blank(Check):
     """Pictures without content: black or one colour from edge to edge. Value: 1 / deviation of the picture.
 
     A threshold of 0.5 means a deviation of two grey levels over the whole picture: below what coding noise leaves
-    of any scene, above what it adds to black. A mask over part of the picture keeps the rest and is no fault.
+    of any scene, above what it adds to black; in the dark half a level between the picture's 64 blocks is enough. A
+    mask over part of the picture keeps the rest and is no fault.
     Depth pictures, which may well show a table top seen from above, are blank ten times below that: 3 mm.
     """
 
@@ -33,8 +34,7 @@ class Blank(Check):
         found: list[Finding] = []
         worst = 0.0
         for key, seen in view.traces.items():
-            spread = seen.spread if seen.kind == "rgb" else 10 * seen.spread
-            value = 1 / np.maximum(spread, 0.1)
+            value = 1 / np.maximum(seen.spread * CONTENT["rgb"] / CONTENT[seen.kind], 0.1)
             worst = max(worst, float(value.max(initial=0.0)))
             for start, stop in runs(value >= self.threshold):
                 what = "black" if seen.mean[start:stop].max() < 16 else "one flat colour"

@@ -5,7 +5,7 @@ Only true capture times can show them. A data set whose times are frame / fps by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from annotators.quality.view import View
 from dataengine.episode import CAPTURE_TIME
 
 NO_CLOCK = "the source keeps no capture times"
+# Fewer intervals than this have no median that jitter leaves alone.
+FEWEST = 9
 
 
 def _intervals(view: View) -> tuple[np.ndarray, float] | None:
@@ -45,7 +47,10 @@ class Gap(Check):
         steps, usual = clock
         ratio = np.nan_to_num(steps / usual, nan=0.0, posinf=0.0)
         found = [
-            self.finding(t, t + 2, ratio[t], f"{steps[t]:.4g} s between two frames, usually {usual:.4g} s")
+            replace(
+                self.finding(t, t + 2, ratio[t], f"{steps[t]:.4g} s between two frames, usually {usual:.4g} s"),
+                lost=round(float(ratio[t])) - 1,
+            )
             for t in np.nonzero(ratio >= self.threshold)[0]
         ]
         return Verdict(worst_first(found), worst=float(ratio.max()))
@@ -83,6 +88,8 @@ class Rate(Check):
         clock = _intervals(view)
         if clock is None:
             return Verdict(unknown=NO_CLOCK)
+        if len(clock[0]) < FEWEST:
+            return Verdict(unknown=f"{len(view)} frames are too few to know their rate")
         usual, fps = clock[1], view.episode.fps
         value = abs(usual * fps - 1)
         if value < self.threshold:

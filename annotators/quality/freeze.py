@@ -19,6 +19,8 @@ from annotators.quality.view import Signal, View, runs
 
 # A repeat this short is a dropped or doubled frame of an ordinary recording, not a freeze.
 SHORTEST = 3
+# How many frames of NaN or of one teleported dimension a freeze may hold and still be one.
+INTERRUPTED = 5
 # Two pictures are the same, possibly re-encoded, when they differ by less than this share of what the camera's
 # pictures usually change, and by less than this many grey levels. Of a frozen scene AV1 makes pictures that are
 # equal, x264 such that differ by 0 to 0.03 levels and are equal most of the time; lossy single pictures of a
@@ -123,26 +125,45 @@ def _own_scale(signal: Signal) -> Scale:
 
 
 def _repeats(signal: Signal) -> list[tuple[int, int]]:
-    """Stretches where every frame equals the one before; the first frame of a freeze is still a true one."""
-    return [(a, b) for a, b in runs(signal.repeats & signal.valid) if b - a >= SHORTEST]
+    """Stretches where every frame equals the one before; the first frame of a freeze is still a true one.
+
+    A few frames of something else do not end a stretch when all dimensions, or all but one, go on repeating after it.
+    """
+    joined: list[tuple[int, int]] = []
+    for start, stop in runs(signal.repeats):
+        before = joined[-1] if joined else None
+        if before and start - before[1] <= INTERRUPTED:
+            changed = signal.values[start - 1] != signal.values[before[1] - 1]
+            if changed.sum() <= min(1, len(changed) - 1):
+                joined[-1] = before[0], stop
+                continue
+        joined.append((start, stop))
+    valid = signal.finite.any(axis=1)
+    return [(a, b) for a, b in joined if valid[a:b].sum() >= SHORTEST]
 
 
 def _still(view: View, camera: str, usual: float) -> list[tuple[int, int]]:
     """Stretches of repeated pictures; `usual` is the median change from picture to picture."""
-    change = view.traces[camera].change
-    same = change <= min(SAME_LEVELS, SAME_SHARE * usual)
+    change, blank = view.traces[camera].change, view.traces[camera].blank
+    same = (change <= min(SAME_LEVELS, SAME_SHARE * usual)) | blank
     same[:1] = False
-    return [(a, b) for a, b in runs(same) if b - a >= SHORTEST and (change[a:b] == 0).mean() >= 0.5]
+    shown = [(a, b, change[a:b][~blank[a:b]]) for a, b in runs(same)]
+    return [(a, b) for a, b, kept in shown if b - a >= SHORTEST and len(kept) and (kept == 0).mean() >= 0.5]
 
 
 def _missed(view: View, signal: Signal, run: tuple[int, int], scale_of: ScaleOf) -> float:
-    """Motion a repeat hides, in average frames: the commands' range meanwhile, or the leap at its end."""
+    """Motion a repeat hides, in average frames: the commands' range meanwhile, or the leap at its end.
+
+    A robot may well set off at full speed: a leap is what goes beyond the step that follows it.
+    """
     start, stop = run
     commanded = _travel(view, start - 1, stop, scale_of, roles=("action",))
     scale = scale_of(signal)
     if scale is None or stop >= len(signal.values):
         return commanded
-    return max(commanded, scale.frames_of(signal.values[stop] - signal.values[stop - 1]))
+    leap = np.abs(signal.steps[stop - 1])
+    after = np.abs(signal.steps[stop]) if stop < len(signal.steps) else np.zeros_like(leap)
+    return max(commanded, scale.frames_of(np.maximum(leap - after, 0)))
 
 
 def _travel(

@@ -1,9 +1,9 @@
 """Verdicts as a grade and as a label.
 
 The grade has three steps: 1 without objective findings, 0.5 when only some frames are touched ("major"), 0 when the
-whole episode cannot be trusted ("critical", or a fifth of the frames touched). It is coarse on purpose: a finer one,
-by frames or by findings, rises when a further fault hides a first one, and no fault may ever raise a grade. What and
-how much is wrong stands in the label. Risks and unknowns do not count.
+whole episode cannot be trusted ("critical", or a fifth of the frames touched or lost). It is coarse on purpose: a
+finer one, by frames or by findings, rises when a further fault hides a first one, and no fault may ever raise a grade.
+What and how much is wrong stands in the label. Risks and unknowns do not count.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def grade(verdicts: Mapping[str, Verdict], frames: int) -> float:
     touched = np.zeros(frames, bool)
     for finding in found:
         touched[finding.start : finding.stop] = True
-    if any(finding.severity == "critical" for finding in found) or touched.sum() >= UNTRUSTWORTHY * frames:
+    lost = sum(finding.lost for finding in found)
+    if any(finding.severity == "critical" for finding in found):
+        return 0.0
+    if touched.sum() + lost >= UNTRUSTWORTHY * (frames + lost):
         return 0.0
     return 0.5 if found else 1.0
 

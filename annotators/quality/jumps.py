@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
-from annotators.quality.reference import Reference, fit_peers, peers, stack
-from annotators.quality.view import Signal, View, runs
+from annotators.quality.reference import Reference, fit_peers, median_of_moving, peers, stack
+from annotators.quality.view import Signal, View, runs, wraps
 
 # What a smooth dimension is granted, as a share of its extent: below this nothing is called a jump or noise.
 JUMP_FLOOR = 0.02
@@ -26,6 +26,8 @@ QUANTILE = 0.9
 RATES = ("vel", "acc", "effort", "torque", "force", "current", "load")
 # A dimension is a rate for the set when it looks like one in this share of its episodes.
 RATE_SHARE = 0.5
+# Steps between so few frames say nothing: there is no motion around them to compare with.
+SHORTEST = 8
 # A set of one episode is its own reference: its 95th percentile times this, and as many times the floor.
 ALONE = 2.0
 
@@ -35,11 +37,14 @@ class _PerDimension(Check):
     """A check whose `profile` gives a badness for every frame and dimension, compared with peers' worst.
 
     Velocities, accelerations and forces are left out: they may change at once and tremble with every contact.
+    A dimension that moves in quanta here and in the rest of the set (a gripper that is open or closed, a coarse
+    encoder) is granted one quantum.
     """
 
     threshold: float = 0.0
     floor: ClassVar[float] = 0.0
     fewest: ClassVar[int] = 1
+    shortest: ClassVar[int] = SHORTEST
 
     @abstractmethod
     def profile(self, signal: Signal) -> np.ndarray:
@@ -57,16 +62,24 @@ class _PerDimension(Check):
     def describe(self, size: float, name: str, usual: float) -> str: ...
 
     def measure(self, view: View) -> dict[str, Any]:
-        """Per column: the worst value and whether it is a rate, per dimension; nothing of an episode too short."""
-        profiles = {s.key: (self.profile(s), _rates(s)) for s in view.of_role("state", "action")}
-        return {k: [p.max(axis=0).tolist(), r.astype(float).tolist()] for k, (p, r) in profiles.items() if len(p)}
+        """Per column: the worst value, whether it is a rate, and the quantum; nothing of an episode too short."""
+        profiles = {s.key: (self.profile(s), s) for s in view.of_role("state", "action")}
+        return {
+            k: [p.max(axis=0).tolist(), _rates(s).astype(float).tolist(), _quantum(s).tolist()]
+            for k, (p, s) in profiles.items()
+            if len(p)
+        }
 
     def fit(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for key in sorted({key for measure in measures.values() for key in measure}):
             given = [measure[key] for measure in measures.values() if key in measure]
-            rates = stack([rate for _, rate in given]).mean(axis=0) >= RATE_SHARE
-            found[key] = {"usual": fit_peers([worst for worst, _ in given], QUANTILE), "rate": rates.tolist()}
+            worst, rates, quanta = zip(*given, strict=True)
+            found[key] = {
+                "usual": fit_peers(worst, QUANTILE),
+                "rate": (stack(rates).mean(axis=0) >= RATE_SHARE).tolist(),
+                "quantum": median_of_moving(stack(quanta)).tolist(),
+            }
         return found
 
     def assess(self, view: View, reference: Reference) -> Verdict:
@@ -74,6 +87,8 @@ class _PerDimension(Check):
             return Verdict(unknown="one episode cannot say what is usual")
         found: list[Finding] = []
         worst, part = 0.0, reference.part(self.name) or {}
+        if len(view) < self.shortest:
+            return Verdict(unknown=f"{len(view)} frames are too few")
         for signal in view.of_role("state", "action"):
             scale, profile, known = reference.scale(signal), self.profile(signal), part.get(signal.key)
             if scale is None or known is None or not len(profile):
@@ -82,7 +97,8 @@ class _PerDimension(Check):
             floor = self.floor * scale.extent
             if usual is None:
                 usual, floor = ALONE * np.percentile(profile, 95, axis=0), ALONE * floor
-            unit = usual + floor + self.restless(profile)
+            quantum = np.minimum(known["quantum"], _quantum(signal))
+            unit = usual + floor + quantum + self.restless(profile)
             value = np.divide(profile, unit, out=np.zeros_like(profile), where=unit > 0)
             value[:, known["rate"]] = 0
             worst = max(worst, float(value.max(initial=0.0)))
@@ -100,7 +116,7 @@ class Jump(_PerDimension):
     """A position that teleports: a step larger than its neighbours in the same direction, as no acceleration is.
 
     Value: the excess over (the worst excess of a usual episode + half of the worst in the 6 frames before and
-    after + 2 % of the extent). Angles that wrap by 2π and unit quaternions that change sign do not jump.
+    after + 2 % of the extent). Angles that wrap by a turn and unit quaternions that change sign do not jump.
     """
 
     name = "jump"
@@ -109,7 +125,7 @@ class Jump(_PerDimension):
 
     def profile(self, signal: Signal) -> np.ndarray:
         step = signal.steps
-        if not len(step):
+        if len(signal.values) < self.shortest:
             return np.zeros((0, signal.values.shape[1]))
         size = np.abs(step)
         along = np.zeros_like(size)
@@ -117,7 +133,7 @@ class Jump(_PerDimension):
         along[1:] = np.where(same, size[:-1], 0)
         along[:-1] = np.maximum(along[:-1], np.where(same, size[1:], 0))
         excess = np.maximum(size - along, 0)
-        excess[_wraps(signal.values)] = 0
+        excess[wraps(signal.values) != 0] = 0
         excess[_sign_flips(signal.values)] = 0
         return excess
 
@@ -148,10 +164,11 @@ class Noise(_PerDimension):
     floor = NOISE_FLOOR
     fewest = 2
     window: ClassVar[int] = 16
+    shortest: ClassVar[int] = window + 3
 
     def profile(self, signal: Signal) -> np.ndarray:
         third = np.abs(np.diff(signal.values, n=3, axis=0))
-        if len(third) < self.window:
+        if len(signal.values) < self.shortest:
             return np.zeros((0, signal.values.shape[1]))
         windows = np.lib.stride_tricks.sliding_window_view(third, self.window, axis=0)
         return np.median(windows, axis=-1) / (0.6745 * np.sqrt(20))
@@ -182,13 +199,10 @@ def _rates(signal: Signal) -> np.ndarray:
     return named | (alike & same_size & ~np.eye(len(named), dtype=bool)).any(axis=1)
 
 
-def _wraps(values: np.ndarray) -> np.ndarray:
-    """`(T - 1, D)` bool: steps of about 2π between the two ends of an angle's range, (-π, π) or (0, 2π)."""
-    low, high = np.minimum(values[1:], values[:-1]), np.maximum(values[1:], values[:-1])
-    turn = np.abs(high - low - 2 * np.pi) < 0.1 * np.pi
-    symmetric = (np.abs(low + np.pi) < 0.2 * np.pi) & (np.abs(high - np.pi) < 0.2 * np.pi)
-    positive = (low > -0.05) & (high < 2 * np.pi + 0.05)
-    return turn & (symmetric | positive)
+def _quantum(signal: Signal) -> np.ndarray:
+    """`(D,)` smallest change there is; tiny for whatever moves smoothly, 0 for what stands still."""
+    size = np.abs(signal.steps)
+    return np.where((size > 0).any(axis=0), np.where(size > 0, size, np.inf).min(axis=0, initial=np.inf), 0.0)
 
 
 def _sign_flips(values: np.ndarray) -> np.ndarray:

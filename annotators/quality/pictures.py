@@ -16,6 +16,8 @@ from dataengine.episode import Clip
 
 GRID = 64
 THUMBNAIL = 8
+# A picture whose spread is below shows nothing: two grey levels; of depth, which may be of a flat table, 3 mm.
+CONTENT = {"rgb": 2.0, "depth": 0.2}
 _KEPT = 256
 
 # Traces of clips seen lately in this process: the stage looks twice (to learn the set, then to judge).
@@ -26,9 +28,9 @@ _seen: OrderedDict[tuple[str, int], Trace] = OrderedDict()
 class Trace:
     """One camera over one episode. Colour in grey levels 0..255, depth scaled so that 4 m is 255.
 
-    change: `(T,)` mean absolute difference to the picture before (0 for the first). mean, spread: `(T,)` mean and
-    standard deviation of the picture. thumbnail: `(8, 8, C)` mean picture of the episode. first: the same of
-    its first picture. shape: (H, W, C) of the pictures.
+    change: `(T,)` mean absolute difference to the last picture before that shows something (0 for the first). mean:
+    `(T,)` of the picture. spread: `(T,)` how much it shows, see `_content`. thumbnail: `(8, 8, C)` mean picture of the
+    episode. first: the same of its first picture. shape: (H, W, C) of the pictures.
     """
 
     change: np.ndarray
@@ -39,6 +41,11 @@ class Trace:
     shape: tuple[int, int, int]
     kind: str
 
+    @property
+    def blank(self) -> np.ndarray:
+        """`(T,)` bool: pictures that show nothing."""
+        return self.spread < CONTENT[self.kind]
+
 
 def trace(clip: Clip) -> Trace:
     """Decode a clip once and describe it. Raises what the clip raises when it cannot be decoded."""
@@ -48,17 +55,21 @@ def trace(clip: Clip) -> Trace:
         return _seen[key]
     change, mean, spread = (np.zeros(clip.length) for _ in range(3))
     total = first = before = None
+    seen = False
     channels = 3 if clip.kind == "rgb" else 1
     for number, frame in enumerate(clip.frames()):
         glance = _glance(frame, clip.kind)
-        mean[number], spread[number] = glance.mean(), glance.std()
         small = _thumbnail(glance)
+        mean[number], spread[number] = glance.mean(), _content(glance, small)
         if before is None:
             total, first = small.copy(), small
         else:
             change[number] = np.abs(glance - before).mean()
             total += small
-        before = glance
+        # A black picture in between must not hide that the others stand still.
+        shows = spread[number] >= CONTENT[clip.kind]
+        if shows or not seen:
+            before, seen = glance, shows
     if total is None or first is None:
         total = first = np.zeros((THUMBNAIL, THUMBNAIL, channels))
     found = Trace(
@@ -77,6 +88,12 @@ def _glance(frame: np.ndarray, kind: str) -> np.ndarray:
     if kind == "depth":
         glance = np.clip(np.nan_to_num(glance), 0, 4) * (255 / 4)
     return glance
+
+
+def _content(glance: np.ndarray, small: np.ndarray) -> float:
+    """Deviation over the picture, of the channel that shows most; four times that of the block means where this is
+    more: noise hardly moves those, so that a scene in the dark is told from a covered lens."""
+    return float(max(glance.std(axis=(0, 1)).max(), 4 * small.std(axis=(0, 1)).max()))
 
 
 def _thumbnail(glance: np.ndarray) -> np.ndarray:

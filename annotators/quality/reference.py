@@ -101,15 +101,18 @@ def fit_scales(measures: Sequence[Mapping[str, Mapping[str, list[float]]]]) -> d
     for key in sorted({key for measure in measures for key in measure}):
         steps = stack([m.get(key, {}).get("step") for m in measures])
         extents = stack([m.get(key, {}).get("extent") for m in measures])
-        moving = steps > 0
-        with np.errstate(all="ignore"):
-            step = np.array([np.median(s[m]) if m.any() else 0.0 for s, m in zip(steps.T, moving.T, strict=True)])
+        step = median_of_moving(steps)
         # One episode that ranges far beyond all others must not hide their jumps.
         ordered = np.sort(extents, axis=0)
         second = ordered[-2] if len(ordered) > 1 else ordered[-1]
         extent = np.where(second > 0, np.minimum(ordered[-1], 3 * second), ordered[-1])
-        scales[key] = Scale(step, extent, moving.mean(axis=0))
+        scales[key] = Scale(step, extent, (steps > 0).mean(axis=0))
     return scales
+
+
+def median_of_moving(rows: np.ndarray) -> np.ndarray:
+    """`(D,)` the median of `(N, D)` over the episodes where it is more than 0; 0 where there are none."""
+    return np.array([np.median(row[row > 0]) if (row > 0).any() else 0.0 for row in rows.T])
 
 
 def stack(rows: Sequence[list[float] | None]) -> np.ndarray:

@@ -53,7 +53,7 @@ def pairing(view: View, part: Mapping[str, Any] | None = None) -> Pairing | str:
     if len(view) < SHORTEST:
         return f"{len(view)} frames are too few"
     if (matched := same_dimensions(action, state)) is not None:
-        return Pairing(action.values[:, matched[0]], state.values[:, matched[1]], paired=True)
+        return Pairing(action.unwrapped[:, matched[0]], state.unwrapped[:, matched[1]], paired=True)
     width = action.values.shape[1]
     leading = part["paired"] if part is not None else _targets(action.values, state.values[:, :width])
     if width < state.values.shape[1] and leading:

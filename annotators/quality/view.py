@@ -13,7 +13,7 @@ from dataengine.episode import Episode, Feature
 
 @dataclass(frozen=True)
 class Signal:
-    """A numeric column: `values` `(T, D)` float64, non-finite values bridged; `valid` `(T,)` marks untouched rows.
+    """A numeric column: `values` `(T, D)` float64, non-finite values bridged; `finite` `(T, D)` marks untouched ones.
 
     names: one per dimension, their numbers where the source has none (`named` False).
     """
@@ -21,7 +21,7 @@ class Signal:
     key: str
     role: str
     values: np.ndarray
-    valid: np.ndarray
+    finite: np.ndarray
     names: tuple[str, ...]
     fps: float
     named: bool
@@ -32,9 +32,17 @@ class Signal:
         return np.diff(self.values, axis=0)
 
     @cached_property
+    def unwrapped(self) -> np.ndarray:
+        """`values` of angles that go on counting where they wrap."""
+        turns = wraps(self.values)
+        return self.values if not turns.any() else self.values - np.pad(turns, ((1, 0), (0, 0))).cumsum(axis=0)
+
+    @cached_property
     def repeats(self) -> np.ndarray:
-        """`(T,)` bool: the frame equals the one before in every dimension, to the last bit."""
-        same = (self.steps == 0).all(axis=1)
+        """`(T,)` bool: the frame equals the one before in every dimension, to the last bit; what is no number has no
+        say, unless nothing in the frame is one."""
+        equal, known = self.steps == 0, self.finite[1:] & self.finite[:-1]
+        same = (equal | ~known).all(axis=1) & (known.any(axis=1) | equal.all(axis=1))
         return np.concatenate([[False], same])
 
 
@@ -83,7 +91,7 @@ def _signal(key: str, feature: Feature, column: np.ndarray, fps: float) -> Signa
         values = _bridge(values, finite)
     named = feature.names is not None and len(feature.names) == values.shape[1]
     names = feature.names if named and feature.names else tuple(str(i) for i in range(values.shape[1]))
-    return Signal(key, feature.role, values, np.asarray(finite.all(axis=1)), names, fps, named)
+    return Signal(key, feature.role, values, finite, names, fps, named)
 
 
 def _bridge(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
@@ -94,6 +102,20 @@ def _bridge(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
         good = finite[:, dim]
         bridged[:, dim] = np.interp(frames, frames[good], values[good, dim]) if good.any() else 0.0
     return bridged
+
+
+def wraps(values: np.ndarray) -> np.ndarray:
+    """`(T - 1, D)`: the turn, 2π or 360 with its sign, by which an angle steps from one end of its range to the other,
+    (-180°, 180°) or (0°, 360°); 0 elsewhere."""
+    step = np.diff(values, axis=0)
+    low, high = np.minimum(values[1:], values[:-1]), np.maximum(values[1:], values[:-1])
+    found = np.zeros_like(step)
+    for turn in (2 * np.pi, 360.0):
+        whole = np.abs(high - low - turn) < 0.05 * turn
+        symmetric = (np.abs(low + turn / 2) < 0.1 * turn) & (np.abs(high - turn / 2) < 0.1 * turn)
+        positive = (low > -0.008 * turn) & (high < 1.008 * turn)
+        found += np.where(whole & (symmetric | positive), np.sign(step) * turn, 0.0)
+    return found
 
 
 def runs(mask: np.ndarray) -> list[tuple[int, int]]:

@@ -27,7 +27,8 @@ def show_json(data: Any) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Text from datasets is data: markup in it is shown, not obeyed."""
-    table = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False)
+    look: dict[str, Any] = {"title_justify": "left", "show_edge": False, "pad_edge": False}
+    table = Table(title=escape(title), show_header=any(columns), **look)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

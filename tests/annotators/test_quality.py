@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fault_places import robust_scales
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from motion_made import made_set
 from rearranged import Rearranged
 
@@ -94,36 +92,6 @@ def test_a_fault_in_one_episode_is_not_seen_in_another():
         reference = learn(seen)
         for other in (0, 3, 5):
             assert objective(assess(clean()[other], reference)) == [], fault
-
-
-# Doing these twice, or in turn, puts an episode right again.
-UNDOING = {"reversed_episode", "swapped_cameras", "extra_lag"}
-
-
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(sorted(faults.FAULTS)), st.sampled_from(sorted(faults.FAULTS)), st.integers(0, 2**32))
-def test_no_fault_improves_a_grade(first: str, second: str, seed: int):
-    if {first, second} <= UNDOING:
-        return
-    rng = np.random.default_rng(seed)
-    at = int(rng.integers(len(clean())))
-    once = faults.FAULTS[first][0](clean()[at], rng, robust_scales(clean()))
-    if once is None:
-        return
-    one = once.extra or once.episode
-    twice = faults.FAULTS[second][0](one, rng, robust_scales(clean()))
-    if twice is None:
-        return
-    two = twice.extra or twice.episode
-    grades = []
-    for target in (clean()[at], one, two):
-        seen = [measure(e) for e in (target,)]
-        others = [m for number, m in enumerate(measures()) if number != at]
-        seen = others + ([measures()[at]] if target.id != clean()[at].id else []) + seen
-        grades.append(grade(assess(target, learn(seen)), target.length))
-    assert grades[0] == 1.0
-    assert grades[1] < 1.0 or first in ("gap", "empty_task")
-    assert grades[2] <= grades[1], (first, second)
 
 
 def test_risks_do_not_move_the_grade():

@@ -13,17 +13,23 @@ import numpy as np
 from dataengine.episode import Clip, Episode, Label
 from dataengine.errors import DataEngineError
 from dataengine.flow.report import charts
+from dataengine.video import close_readers
 
 _PICTURES, _HEIGHT, _GAP, _LANES = 8, 96, 3, 5
 
 
 @dataclass(frozen=True)
 class Track:
-    """What a label says along the episode. pieces: lane, left and width in percent, text, colour number."""
+    """What a label says along the episode. pieces: lane, left and width in percent, text, colour number.
+
+    whole: what it says of the episode from end to end. more: pieces without a lane.
+    """
 
     name: str
     lanes: int
     pieces: Sequence[tuple[int, float, float, str, int]]
+    whole: Sequence[str] = ()
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def sample(store: Any, place: int, stats: Mapping[str, Mapping[str, np.ndarray]]
             shown = min(episode.features[key].size, len(charts.SERIES))
             more = f"{shown} of {episode.features[key].size} dimensions" if shown < episode.features[key].size else ""
             curves.append((key, charts.lines(column, low, high), more))
+    strips = [_strip(key, clip) for key, clip in episode.clips.items()]
+    close_readers()  # every video is shown once
     return Sample(
         place=place,
         id=episode.id,
@@ -69,7 +77,7 @@ def sample(store: Any, place: int, stats: Mapping[str, Mapping[str, np.ndarray]]
         frames=episode.length,
         tasks=meta.tasks,
         facts={k: _said(v) for k, v in facts.items() if v is not None},
-        strips=[_strip(key, clip) for key, clip in episode.clips.items()],
+        strips=strips,
         curves=curves,
         tracks=[track for name, label in episode.labels.items() if (track := _track(name, label, episode.length))],
     )
@@ -110,7 +118,10 @@ def _picture(frame: np.ndarray) -> np.ndarray:
 
 
 def _track(name: str, label: Label, length: int) -> Track | None:
-    """Spans and events as coloured pieces; the same text has the same colour, what overlaps has lanes of its own."""
+    """Spans and events as coloured pieces; the same text has the same colour, what overlaps has lanes of its own.
+
+    What is said of the whole episode takes no lane from what has a place.
+    """
     if label.kind not in ("span", "event") or label.table.num_rows == 0:
         return None
     places = {"start", "stop", "frame"}
@@ -122,18 +133,24 @@ def _track(name: str, label: Label, length: int) -> Track | None:
     colours: dict[str, int] = {}
     pieces: list[tuple[int, float, float, str, int]] = []
     ends: list[int] = []
+    whole: list[str] = []
+    more = max(0, label.table.num_rows - 200)
     rows = label.table.slice(0, 200).to_pylist()
     for row in sorted(rows, key=lambda r: r.get("start", r.get("frame"))):
         start = row["start"] if label.kind == "span" else row["frame"]
         stop = row["stop"] if label.kind == "span" else start + max(1, length // 150)
         text = " · ".join(str(row[column]) for column in columns if row[column] is not None)
+        if start <= 0 and stop >= length:
+            whole.append(text[:200])
+            continue
         colour = colours.setdefault(text, len(colours) % len(charts.SERIES))
         lane = next((n for n, end in enumerate(ends) if end <= start), len(ends))
         if lane >= _LANES:
+            more += 1
             continue
         ends[lane:] = [stop, *ends[lane + 1 :]]
         pieces.append((lane, 100 * start / length, 100 * max(stop - start, 1) / length, text[:200], colour))
-    return Track(name, len(ends), pieces)
+    return Track(name, len(ends), pieces, whole, more)
 
 
 def _said(value: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from dataengine.errors import DataEngineError
 from dataengine.flow.estimate import folder_bytes, human_bytes, human_time
@@ -18,6 +20,8 @@ from dataengine.flow.report.samples import choose, data_uri, sample
 
 _PICTURE_LIMIT = 3 << 20
 _WORDS = {"seal": "write"}
+# Control characters, and marks that reverse the direction of text after them.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 
 
@@ -37,6 +41,7 @@ def render(record: Mapping[str, Any], folder: FlowFolder) -> str:
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    pages.finalize = _seen
     pages.filters |= {"bytes": human_bytes, "time": human_time, "number": lambda n: f"{n:,}", "brief": _brief}
     tally = record["tally"]
     return pages.get_template("page.html").render(
@@ -154,12 +159,29 @@ def _job(job: Mapping[str, Any]) -> dict[str, Any]:
     return {**job, "view": view(job["report"], Path(job["folder"])) if job["report"] else None}
 
 
+def _seen(value: Any) -> Any:
+    """Text with what would not be seen, or would turn the line around, written out."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", value)
+
+
 def view(value: Any, folder: Path, depth: int = 0) -> dict[str, Any]:
     """A job's report as something to show: `pairs`, `table`, `curve`, `picture`, `list` or `text`.
 
     Pictures are files in the job's own folder, by path; nothing outside of it is read.
     """
     if isinstance(value, Mapping) and depth < 4:
+        if (side_by_side := _side_by_side(value)) is not None:
+            rest, head, rows = side_by_side
+            table = {
+                "kind": "table",
+                "head": head,
+                "rows": [[view(v, folder, 4) for v in row] for row in rows],
+                "more": 0,
+            }
+            named = [(str(k), view(v, folder, depth + 1)) for k, v in rest.items()]
+            return {"kind": "pairs", "items": [*named, ("each", table)]}
         return {"kind": "pairs", "items": [(str(k), view(v, folder, depth + 1)) for k, v in list(value.items())[:60]]}
     if isinstance(value, list) and value:
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in value)
@@ -173,7 +195,28 @@ def view(value: Any, folder: Path, depth: int = 0) -> dict[str, Any]:
             return {"kind": "list", "items": [view(v, folder, depth + 1) for v in value[:20]], "more": len(value) - 20}
     if isinstance(value, str) and (picture := _picture(value, folder)):
         return {"kind": "picture", "uri": picture}
-    return {"kind": "text", "text": _brief(value)}
+    return {"kind": "text", "text": _brief(value), "number": isinstance(value, int | float)}
+
+
+def _side_by_side(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[tuple[Any, ...]]] | None:
+    """Lists that run along a list of `names` as one table: what is left, its head and its rows."""
+    names = value.get("names")
+    if not isinstance(names, list) or not 0 < len(names) <= 128:
+        return None
+
+    def runs_along(v: Any) -> bool:
+        return isinstance(v, list) and len(v) == len(names)
+
+    columns: dict[str, list[Any]] = {}
+    rest: dict[str, Any] = {}
+    for key, v in value.items():
+        if runs_along(v):
+            columns[str(key)] = v
+        elif isinstance(v, Mapping) and v and all(map(runs_along, v.values())):
+            columns |= {str(k): inner for k, inner in v.items()}
+        else:
+            rest[key] = v
+    return (rest, list(columns), list(zip(*columns.values(), strict=True))) if len(columns) > 1 else None
 
 
 def _picture(text: str, folder: Path) -> str | None:

@@ -8,8 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from dataengine.episode import Label
 from dataengine.flow.report import charts
+from dataengine.flow.report.samples import _track
 from dataengine.flow.report.write import view
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)> {{ 7*7 }} '"
@@ -103,3 +106,35 @@ def test_drawings_hold_numbers_and_escaped_words() -> None:
     assert flat.count("<polyline") == 2 and "nan" not in flat
     assert charts.histogram([], "s") == ""
     assert charts.histogram([3.0, 3.0], "s").count("<rect") == 1
+
+
+def test_what_cannot_be_seen_is_written_out_and_long_text_is_cut(toy, go) -> None:
+    task = "put \u202eelbat\u202c it\x1b[31m down\x00 \u200bhere " + "a" * 5000
+    result = go(toy([{"name": "a", "length": 6, "task": task}]))
+    page = Path(result.report or "").read_text("utf-8")
+    assert "\\u202eelbat\\u202c it\\u001b[31m down\\u0000 \\u200bhere" in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u200b]", page)
+    assert "a" * 500 not in page
+
+
+def test_lists_along_names_are_a_table_of_elements(tmp_path: Path) -> None:
+    errors = {"policy": [0.1, 0.2], "mean_action": [0.3, 0.4]}
+    report = {"names": ["x", "y"], "units": ["m", None], "errors": errors, "score": {"policy": 0.5}, "frames": 7}
+    shown = view({"held_out": report}, tmp_path)["items"][0][1]
+    assert [name for name, _ in shown["items"]] == ["score", "frames", "each"]
+    table = shown["items"][-1][1]
+    assert table["head"] == ["names", "units", "policy", "mean_action"]
+    assert [[cell["text"] for cell in row] for row in table["rows"]] == [
+        ["x", "m", "0.1", "0.3"],
+        ["y", "–", "0.2", "0.4"],
+    ]
+    other = {"names": ["x", "y"], "losses": [3.0, 2.0, 1.0]}
+    assert [name for name, _ in view(other, tmp_path)["items"]] == ["names", "losses"]
+
+
+def test_what_is_said_of_the_whole_episode_hides_no_place() -> None:
+    rows = [(0, 50, f"not assessed {n}") for n in range(8)] + [(30, 35, "jump")] * 7
+    table = pa.table({"start": [r[0] for r in rows], "stop": [r[1] for r in rows], "check": [r[2] for r in rows]})
+    track = _track("quality", Label("span", table), 50)
+    assert track is not None and len(track.whole) == 8
+    assert {text for *_, text, _ in track.pieces} == {"jump"} and (track.lanes, track.more) == (5, 2)
