@@ -91,7 +91,7 @@ class Check(ABC):
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
     """The `PLACES` worst findings, in order of time; a second one of the same frames yields to other frames."""
     seen: Counter[tuple[int, int]] = Counter()
-    ranked = []
+    ranked: list[tuple[int, int, Finding]] = []
     for finding in sorted(findings, key=lambda f: -f.value):
         place = finding.start, finding.stop
         ranked.append((seen[place], len(ranked), finding))

@@ -138,7 +138,7 @@ def _repeats(signal: Signal) -> list[tuple[int, int]]:
                 joined[-1] = before[0], stop
                 continue
         joined.append((start, stop))
-    valid = signal.finite.any(axis=1)
+    valid: np.ndarray = np.any(signal.finite, axis=1)
     return [(a, b) for a, b in joined if valid[a:b].sum() >= SHORTEST]
 
 

@@ -173,11 +173,11 @@ def view(value: Any, folder: Path, depth: int = 0) -> dict[str, Any]:
     """
     if isinstance(value, Mapping) and depth < 4:
         if (side_by_side := _side_by_side(value)) is not None:
-            rest, head, rows = side_by_side
+            rest, head, elements = side_by_side
             table = {
                 "kind": "table",
                 "head": head,
-                "rows": [[view(v, folder, 4) for v in row] for row in rows],
+                "rows": [[view(v, folder, 4) for v in row] for row in elements],
                 "more": 0,
             }
             named = [(str(k), view(v, folder, depth + 1)) for k, v in rest.items()]
