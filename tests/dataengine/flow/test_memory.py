@@ -1,0 +1,84 @@
+"""What a process keeps from one episode to the next: speed inside an episode, nothing after it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dataengine.flow import memory
+from dataengine.flow.cluster import _local
+
+MEASURED = """
+import resource, sys
+from dataengine.flow import convert
+result = convert(sys.argv[1], sys.argv[2], scheduler="inprocess", progress=False)
+assert result.exit_code == 0, result
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def resident() -> int:
+    """MiB of this process that the system holds for it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is what gives back")
+def test_freed_memory_is_given_back() -> None:
+    before = resident()
+    blocks = [bytearray(b"x" * 60_000) for _ in range(2000)]
+    last = bytearray(b"x" * 60_000)  # above them in the heap: without help nothing below goes back
+    held = resident()
+    del blocks
+    memory.give_back()
+    assert held - before > 100
+    assert resident() - before < 20
+    assert last
+
+
+def test_local_workers_keep_the_memory_of_pictures() -> None:
+    from distributed import Client
+
+    with _local(1, {}) as cluster, Client(cluster, set_as_default=False) as client:
+        (found,) = client.run(lambda: dict(os.environ)).values()
+    assert {name: found.get(name) for name in memory.ENVIRON} == {k: str(v) for k, v in memory.ENVIRON.items()}
+    assert found["OMP_NUM_THREADS"] == "1"  # what else Dask sets stays
+
+
+def aloha(folder: Path, episodes: int, frames: int) -> Path:
+    folder.mkdir()
+    picture = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    for number in range(episodes):
+        joints = np.sin(np.arange(frames)[:, None] / 50 * np.linspace(0.3, 1.2, 14) + number).astype(np.float32)
+        with h5py.File(folder / f"episode_{number}.hdf5", "w") as file:
+            file.attrs["sim"] = True
+            file["action"] = file["observations/qpos"] = joints
+            images = file.create_dataset(
+                "observations/images/top", (frames, 240, 320, 3), "u1", chunks=(1, 240, 320, 3)
+            )
+            for t in range(frames):
+                images[t] = np.roll(picture, 3 * t, axis=1)
+    return folder
+
+
+def test_memory_does_not_grow_with_episodes_or_their_length(tmp_path: Path) -> None:
+    peaks = []
+    for name, episodes, frames in (("base", 2, 40), ("many", 16, 40), ("long", 2, 320)):
+        command = [
+            sys.executable,
+            "-c",
+            MEASURED,
+            str(aloha(tmp_path / name, episodes, frames)),
+            str(tmp_path / f"{name}-out"),
+        ]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+    base, many, long = peaks
+    # One more episode of pictures kept would be 9 MB, one long episode decoded 74 MB.
+    assert many < 1.15 * base
+    assert long < 1.15 * base
