@@ -6,6 +6,7 @@ filled in here field by field, never by `str.format`, whose attribute access wou
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.scrub import scrub
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import SourceError, UnsafeSource
 from dataengine.guard import parse_yaml, read_json, safe_join
@@ -24,13 +26,20 @@ _NUMERIC = {"bool"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 
 _NUMERIC |= {"float16", "float32", "float64"}
 _MAX_ELEMENTS = 1 << 24
 _CARD_BYTES = 1 << 16
+_ENTRIES = {"codebase_version", "robot_type", "fps", "features", "data_path", "video_path", "image_path", "license"}
+_ENTRIES |= {"splits", "chunks_size", "files_size_in_mb", "data_files_size_in_mb", "video_files_size_in_mb"}
+_ENTRIES |= {f"total_{what}" for what in ("episodes", "frames", "tasks", "videos", "chunks")}
+# Of a feature; what else stands there is kept as its info. `fps` repeats that of the dataset.
+_FEATURE_ENTRIES = {"dtype", "shape", "names", "info", "video_info", "fps"}
+_MAX_OTHER = 1 << 14  # characters of an entry kept with every episode
 
 
 @dataclass(frozen=True)
 class Info:
     """A checked info.json. features: all but the position columns, with LeRobot's own dtype names
     ("video", "image", "language", "string" or a numpy name). skipped: declared columns of a kind we do not
-    know, with the reason. totals: what the file claims to hold, which is often wrong."""
+    know, with the reason. totals: what the file claims to hold, which is often wrong. others: entries of the file
+    that mean nothing to LeRobot's format (a project's own, `tools`), free of absolute paths."""
 
     root: Path
     version: str
@@ -43,6 +52,7 @@ class Info:
     licence: str | None
     totals: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -89,6 +99,10 @@ def read_info(root: Path) -> Info:
         raise SourceError(place, "has no features")
     notes: list[str] = []
     features, skipped = _features(place, declared, notes)
+    others = {k: scrub(v) for k, v in raw.items() if k not in _ENTRIES}
+    long = [k for k, v in others.items() if len(json.dumps(v)) > _MAX_OTHER]
+    if kept := [k for k in others if k not in long]:
+        notes.append(f"info.json also holds {', '.join(kept)}: kept with the facts of each episode")
     return Info(
         root=root,
         version=str(raw.get("codebase_version")),
@@ -103,7 +117,8 @@ def read_info(root: Path) -> Info:
         splits={k: v for k, v in (raw.get("splits") or {}).items() if isinstance(v, str)}
         if isinstance(raw.get("splits"), dict)
         else {},
-        skipped=skipped,
+        others={k: v for k, v in others.items() if k not in long},
+        skipped=(*skipped, *(f"{key} (in info.json, too long to be kept with each episode)" for key in long)),
         notes=tuple(notes),
     )
 
@@ -187,7 +202,8 @@ def _feature(place: Path, key: str, raw: Mapping[str, Any], notes: list[str]) ->
     if names is not None and len(names) != math.prod(shape):
         notes.append(f"{key}: {len(names)} names for {math.prod(shape)} values; the names are left out")
         names = None
-    return Feature(dtype, tuple(shape), names, info=info)
+    info |= {k: v for k, v in raw.items() if k not in _FEATURE_ENTRIES}
+    return Feature(dtype, tuple(shape), names, info=scrub(info))
 
 
 def flatten_names(names: Any) -> tuple[str, ...] | None:

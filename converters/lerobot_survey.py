@@ -59,8 +59,11 @@ def propose(
         if feature.dtype == "float64" and key.startswith(("observation.", "action", "next.reward")):
             found.notes.append(f"{source} is float64 in the table and float32 here, what policies are trained in")
         rule: dict[str, Any] = {"from": [{"column": source}]}
+        own = dict(feature.info)
         if parts := groups.get(source):
-            rule["info"] = {"groups": {g.name: {**g.info, "start": g.start, "stop": g.stop} for g in parts}}
+            own["groups"] = {g.name: {**g.info, "start": g.start, "stop": g.stop} for g in parts}
+        if own:
+            rule["info"] = own
         features[key] = rule
         if key != source:
             why = f"{source!r} is what this dataset calls it" if source in _SYNONYMS else f"from the key {source!r}"

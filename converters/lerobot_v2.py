@@ -145,6 +145,7 @@ class LeRobotV2(Converter):
             labels={key.removeprefix(ANNOTATION): _annotation(table, key, contents, ref.name) for key in annotations},
             embodiment=info.embodiment,
             split=info.split_of(index),
+            extra={"info": dict(info.others)} if info.others else {},
             remarks=left_out(surplus),
         )
 

@@ -108,6 +108,7 @@ class LeRobotV3(Converter):
             labels=_languages(table, spoken, info.fps, ref.name),
             embodiment=info.embodiment,
             split=info.split_of(index),
+            extra={"info": dict(info.others)} if info.others else {},
             remarks=left_out({key: ref.extra["surplus"].get(key, 0) for key in clips}),
         )
 

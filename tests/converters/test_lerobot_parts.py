@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from lerobot_folders import edit_json, write_v2, write_v3
 
+from converters.base import detect
 from converters.groot import Group, annotation_label, name_elements
 from converters.lerobot_info import fill_template, flatten_names, licence_of
 from converters.lerobot_rows import find_rows, read_rows, to_array
@@ -135,3 +139,20 @@ def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(SourceError, match="is missing"):
         find_rows(path, None)
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_what_a_project_added_to_info_json_is_kept(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"]["action"] |= {"info": {"control": "delta"}, "description": "of the hand", "fps": 20.0}
+    tools = [{"type": "function", "function": {"name": "say"}}]
+    own = {"tools": tools, "calibration": {"file": "/home/jane/lab/cam.yaml"}, "mesh": "x" * 20_000}
+    edit_json(tmp_path / "meta/info.json", features=info["features"], **own)
+    converter = detect(tmp_path)
+    plan = converter.plan(tmp_path)
+    assert plan.features["action"].info == {"control": "delta", "description": "of the hand"}
+    assert any("info.json also holds tools, calibration" in note for note in plan.notes)
+    assert any(name.startswith("mesh (in info.json, too long") for name in plan.unused)
+    kept = converter.read(plan, plan.episodes[0]).meta.extra
+    assert kept == {"info": {"tools": tools, "calibration": {"file": "cam.yaml"}}}
