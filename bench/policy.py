@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import record
+from dataengine.guard import tree_sha256
 from pipelines.policy.config import PolicyConfig
 
 SUCCESS, WRONG, MINUTES = 0.90, 0.02, 15
@@ -32,12 +33,14 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     from pipelines.policy.infer import load_policy
     from pipelines.policy.train import train
 
-    folder = args.work / f"{args.head}-{args.dtype}-{args.episodes}x{args.steps}" / f"seed-{seed}"
+    tasks = tuple(args.tasks)
+    settings = f"{args.head}-{args.dtype}-{args.episodes}x{args.steps}x{args.attempts}-{'-'.join(tasks)}"
+    folder = args.work / f"{settings}-{code()[:8]}" / f"seed-{seed}"
     done = folder / "figures.json"
     if done.exists():
         return json.loads(done.read_text())
     began = time.process_time()
-    root, tasks = folder / "store", tuple(args.tasks)
+    root = folder / "store"
     collector = ExpertCollector(episodes=args.episodes, seed=seed, image_size=64, tasks=tasks)
     features = next(iter(collector.collect())).features
     store = Store.open(root) if root.exists() else Store.create(root, fps=10, features=features)
@@ -80,6 +83,12 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     partial.write_text(json.dumps(figures, indent=2) + "\n")
     partial.replace(done)
     return figures
+
+
+def code() -> str:
+    """Hash of what decides the figures: a killed measurement goes on, one of other code begins anew."""
+    patterns = ("pipelines/policy/**/*.py", "dataengine/sim/**/*.py", "collectors/*.py", "bench/policy.py")
+    return tree_sha256(Path(__file__).parents[1], patterns)
 
 
 def reached(figures: dict[str, Any]) -> bool:
