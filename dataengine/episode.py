@@ -56,6 +56,12 @@ class Feature:
     def size(self) -> int:
         return int(np.prod(self.shape))
 
+    @property
+    def control(self) -> str | None:
+        """What an action means – absolute, delta or velocity – where the source says it."""
+        said = self.info.get("control", self.info.get("kind"))
+        return said if isinstance(said, str) else None
+
 
 class Clip(ABC):
     """The pictures of one camera over one episode, decoded when asked for.

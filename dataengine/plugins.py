@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ import numpy as np
 from dataengine.episode import Episode, Label
 from dataengine.errors import ConfigError
 from dataengine.source import EpisodeRef, Plan
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 takes 1e-3 for text
 
 Kind = Literal["converters", "collectors", "annotators", "stages", "jobs", "worlds", "policies", "tokenizers"]
 
@@ -126,24 +129,32 @@ def make(kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
         if params:
             raise ConfigError(f"{kind[:-1]} {name!r} takes no parameters, got {', '.join(params)}")
         return part()
-    fields = {f.name: f for f in dataclasses.fields(part) if f.init}
-    hints = typing.get_type_hints(part)
-    for key, value in params.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            raise ConfigError(
-                f"{kind[:-1]} {name!r} has no parameter {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-                + f" It takes: {', '.join(fields) or 'none'}"
-            )
-        params[key] = _fit(value, hints[key], f"{name}.{key}")
+    params = checked(part, params, f"{kind[:-1]} {name!r}", name)
     if absent := [
-        n
-        for n, f in fields.items()
-        if n not in params and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        f.name
+        for f in dataclasses.fields(part)
+        if f.init
+        and f.name not in params
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
     ]:
         raise ConfigError(f"{kind[:-1]} {name!r} needs {', '.join(absent)}")
     return typing.cast(type, part)(**params)
+
+
+def checked(part: Any, params: Mapping[str, Any], who: str, where: str) -> dict[str, Any]:
+    """Parameters as the fields of the dataclass `part` want them. Raises `ConfigError` that says who or where."""
+    fields = [f.name for f in dataclasses.fields(part) if f.init]
+    hints = typing.get_type_hints(part)
+    for key in params:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            raise ConfigError(
+                f"{who} has no parameter {key!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+                + f" It takes: {', '.join(fields) or 'none'}"
+            )
+    return {key: _fit(value, hints[key], f"{where}.{key}") for key, value in params.items()}
 
 
 def params_of(part: Any) -> dict[str, Any]:
@@ -186,6 +197,8 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str | Path):
         return Path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")

@@ -73,3 +73,14 @@ class Privileged(Protocol):
     """A policy that looks into the simulator: evaluation lets it into the world before the first attempt."""
 
     def enter(self, world: Any) -> None: ...
+
+
+@runtime_checkable
+class Declared(Protocol):
+    """A policy that says what its actions are, so that a world in which the same numbers mean something else is
+    refused. fps: actions per second."""
+
+    @property
+    def action(self) -> Feature: ...
+    @property
+    def fps(self) -> float: ...

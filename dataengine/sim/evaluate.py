@@ -15,6 +15,7 @@ from dataengine.errors import ConfigError
 from dataengine.plugins import Policy
 from dataengine.sim.base import Privileged, World
 from dataengine.sim.filmstrip import Film, spread
+from dataengine.sim.fits import refuse_other_actions
 from dataengine.sim.intervals import wilson
 from dataengine.sim.seeds import evaluation_scene
 
@@ -184,6 +185,7 @@ def _run(
     actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy()
     if not isinstance(actor, Policy):
         raise ConfigError(f"a policy has reset() and act(observation, instruction); {type(actor).__name__} has not")
+    refuse_other_actions(actor, world)
     if isinstance(actor, Privileged):
         actor.enter(world)
     return [_attempt(actor, world, seed, task) for seed, task in jobs]

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
+from dataengine.plugins import checked
 
 TURN = {"rad": 2 * np.pi, "deg": 360.0}
 _GRIPPER = re.compile(r"grip|jaw|finger|claw", re.IGNORECASE)
@@ -28,7 +29,8 @@ _QUATERNION = re.compile(r"^(.*?)q([xyzw])$", re.IGNORECASE)
 class ActionSpace:
     """names, units: of the A elements. state: for each element the place of the same quantity in
     `observation.state`, or -1 where it stays absolute. quaternions: places of x, y, z, w in the action; rotvecs: of
-    three. Rotations listed here are relative; their places in the state are `state[place]`.
+    three. Rotations listed here are relative; their places in the state are `state[place]`. control: absolute, delta
+    or velocity, where the dataset says it.
     """
 
     names: tuple[str, ...]
@@ -36,6 +38,7 @@ class ActionSpace:
     state: tuple[int, ...]
     quaternions: tuple[tuple[int, ...], ...] = ()
     rotvecs: tuple[tuple[int, ...], ...] = ()
+    control: str | None = None
 
     @property
     def size(self) -> int:
@@ -116,16 +119,21 @@ class ActionSpace:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ActionSpace:
-        def groups(key: str) -> tuple[tuple[int, ...], ...]:
-            return tuple(tuple(int(i) for i in places) for places in data[key])
-
-        return cls(
-            tuple(data["names"]),
-            tuple(data["units"]),
-            tuple(map(int, data["state"])),
-            groups("quaternions"),
-            groups("rotvecs"),
-        )
+        """Raises `ConfigError` for what `to_json` never gives."""
+        space = cls(**checked(cls, data, "the action space", "action"))
+        size, rotations = space.size, (*space.quaternions, *space.rotvecs)
+        turning = [i for places in rotations for i in places]
+        if (
+            not size
+            or {len(space.units), len(space.state)} != {size}
+            or min(space.state) < -1
+            or {len(places) for places in space.quaternions} - {4}
+            or {len(places) for places in space.rotvecs} - {3}
+            or len(set(turning)) < len(turning)
+            or any(not 0 <= i < size or space.state[i] < 0 for i in turning)
+        ):
+            raise ConfigError("the action space does not fit together")
+        return space
 
 
 def names_of(key: str, feature: Feature) -> tuple[str, ...]:
@@ -164,7 +172,7 @@ def understand(
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"relative: the action has no element {name!r}{hint} It has: {', '.join(names)}")
 
-    declared = action.info.get("control", action.info.get("kind"))
+    declared = action.control
     quaternions, rotvecs, others = _rotations(names, action.info.get("rotations", ()))
     turning = {i for places in quaternions + rotvecs for i in places}
     notes: list[str] = []
@@ -193,7 +201,7 @@ def understand(
             for i in group:
                 places[i] = -1
     quaternions, rotvecs = (tuple(g for g in some if places[g[0]] >= 0) for some in (quaternions, rotvecs))
-    return ActionSpace(names, units, tuple(places), quaternions, rotvecs), notes
+    return ActionSpace(names, units, tuple(places), quaternions, rotvecs, declared), notes
 
 
 def _follows(action: np.ndarray, state: np.ndarray) -> bool:

@@ -76,7 +76,7 @@ def read_policy(folder: Path, device: str = "cpu") -> tuple[Spec, VLA]:
             _compare(place / "model.safetensors", tensors, build(spec, tokenizer, lengths))
         model = build(spec, tokenizer, lengths)
         model.load_state_dict(tensors)
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:  # the last: sizes torch cannot count
         raise SourceError(place / "policy.json", str(error)) from error
     check_device(device)
     return replace(spec, config=replace(spec.config, device=device)), model.to(device).eval()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dataengine.errors import ConfigError
+from dataengine.plugins import checked
 
 Head = Literal["l1", "flow", "fast", "bins"]
 
@@ -69,10 +70,14 @@ class PolicyConfig:
             self._at_least(name, 0)
         if max(self.encoder_layers, self.decoder_layers, len(self.channels)) > 64:
             raise ConfigError("more than 64 layers are not a model of this size")
+        if self.flow_steps > 1000 or self.threads > 1000:  # a checkpoint may not make its reader wait for ever
+            raise ConfigError(f"flow_steps={self.flow_steps} and threads={self.threads} must be at most 1000")
         if self.execute > self.chunk:
             raise ConfigError(f"execute={self.execute} runs more actions than chunk={self.chunk} predicts")
         if self.width % self.attention_heads:
             raise ConfigError(f"width={self.width} is not a multiple of attention_heads={self.attention_heads}")
+        if min(self.channels, default=1) < 1:
+            raise ConfigError(f"channels={self.channels} must each be at least 1")
         if not self.channels or self.image_size % 2 ** len(self.channels):
             stride = 2 ** len(self.channels)
             raise ConfigError(
@@ -80,7 +85,7 @@ class PolicyConfig:
             )
         if not 0 <= self.holdout < 1 or not 0 <= self.ema < 1:
             raise ConfigError(f"holdout={self.holdout} and ema={self.ema} must lie in [0, 1)")
-        if self.learning_rate <= 0 or self.clip <= 0:
+        if not 0 < self.learning_rate < float("inf") or not self.clip > 0:
             raise ConfigError(f"learning_rate={self.learning_rate} and clip={self.clip} must be positive")
 
     def _at_least(self, name: str, least: int) -> None:
@@ -93,11 +98,4 @@ class PolicyConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PolicyConfig:
         """Read back `to_json`; unknown keys are refused, since they would change what the model is."""
-        known = {f.name for f in fields(PolicyConfig)}
-        if unknown := sorted(set(data) - known):
-            raise ConfigError(f"unknown policy parameters {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        try:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-            return cls(**values)
-        except TypeError as error:
-            raise ConfigError(f"policy parameters have the wrong types: {error}") from error
+        return cls(**checked(PolicyConfig, data, "the policy", "policy"))

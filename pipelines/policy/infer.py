@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dataengine.episode import Feature
 from dataengine.errors import ConfigError
+from pipelines.policy.actions import names_of
 from pipelines.policy.checkpoint import read_policy
 from pipelines.policy.model import threads
 from pipelines.policy.pictures import resize
@@ -28,6 +31,21 @@ class ReferencePolicy:
         self.spec, self._model = read_policy(Path(checkpoint), device)
         self._unknown: set[str] = set()
         self.reset()
+
+    @property
+    def action(self) -> Feature:
+        """What its actions are, as far as its dataset said it."""
+        space = self.spec.space
+        feature = Feature("float32", (space.size,), role="action")
+        names = space.names if space.names != names_of("action", feature) else None
+        units = tuple(unit or "" for unit in space.units) if any(space.units) else None
+        info = {"control": space.control} if space.control else {}
+        return replace(feature, names=names, unit=units, info=info)
+
+    @property
+    def fps(self) -> float:
+        """Actions per second."""
+        return self.spec.fps
 
     def reset(self) -> None:
         """Start an episode."""

@@ -31,6 +31,12 @@ class Scale(NamedTuple):
         mean, std = values.mean(0), values.std(0)
         return cls(mean, np.where(std > 1e-5 * (1e-3 + np.abs(mean)), std, 1.0))
 
+    def fits(self, size: int) -> bool:
+        """Whether it scales this many numbers to finite float32."""
+        small, large = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+        right = self.mean.shape == self.std.shape == (size,)
+        return right and bool(((abs(self.mean) < large) & (self.std > small) & (self.std < large)).all())
+
     def normalise(self, values: np.ndarray) -> np.ndarray:
         return ((values - self.mean) / self.std).astype(np.float32)
 
@@ -102,7 +108,9 @@ class Spec:
             raise ConfigError(f"is not the description of a policy: {type(error).__name__} {error}") from error
         if len(spec.cameras) > 64:
             raise ConfigError(f"is not the description of a policy: {len(spec.cameras)} cameras")
-        if spec.state.mean.shape != (spec.state_size,) or spec.target.mean.shape != (spec.space.target_size,):
+        if not 0 < spec.fps < float("inf") or max(spec.space.state) >= spec.state_size:
+            raise ConfigError("is not the description of a policy: its rate or its actions' places in the state")
+        if not spec.state.fits(spec.state_size) or not spec.target.fits(spec.space.target_size):
             raise ConfigError("is not the description of a policy: its normalisation does not fit its inputs")
         return spec
 
