@@ -46,6 +46,8 @@ def wrong(tmp_path: Path, text_as_hdf5: Path) -> dict[str, tuple[list[str], str]
         "not owner/name": (["publish", str(tmp_path), "cubes"], "owner/name"),
         "no flow ran": (["status", str(tmp_path)], "no flow"),
         "no checkpoint": (["evaluate", str(tmp_path / "none")], "checkpoint"),
+        "no such policy": (["train", str(tmp_path), str(tmp_path / "o"), "--policy", "smolvla"], "lerobot:act"),
+        "half a list": (["collect", "expert", str(tmp_path / "o"), "--set", "tasks=[a"], "--set tasks"),
     }
 
 
@@ -63,6 +65,8 @@ CASES = (
     "not owner/name",
     "no flow ran",
     "no checkpoint",
+    "no such policy",
+    "half a list",
 )
 
 
@@ -81,8 +85,47 @@ def test_a_missing_package_is_named_with_what_installs_it(tmp_path: Path) -> Non
         "import importlib.util as u\nreal = u.find_spec\n"
         "u.find_spec = lambda name, package=None: None if name == 'h5py' else real(name, package)\n"
     )
-    done = dataengine("convert", "a", "b", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 2 and "vla-dataengine[convert]" in done.stderr
+    source = tmp_path / "a.hdf5"
+    source.write_bytes(b"x")
+    for command in (("convert", "a", "b"), ("inspect", str(source))):
+        done = dataengine(*command, PYTHONPATH=str(tmp_path))
+        assert done.returncode == 2 and "vla-dataengine[convert]" in done.stderr, done.stderr
+
+
+def test_a_file_where_a_folder_should_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = dataengine("collect", "expert", str(tmp_path / "file" / "store"), "--set", "episodes=1")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path / 'file'}")
+
+
+def test_only_a_tokenizer_is_fitted_as_one(tmp_path: Path) -> None:
+    done = dataengine("tokenizer", str(tmp_path), str(tmp_path / "o"), "--kind", "publish")
+    assert done.returncode == 2 and "'fast_tokenizer', 'action_bins'" in done.stderr
+
+
+def test_the_demo_prints_nothing_but_json_where_a_program_reads(monkeypatch, capsys, tmp_path: Path) -> None:
+    import dataengine.flow
+    from dataengine.cli import demo
+
+    class Result:
+        exit_code = 0
+
+        def to_json(self) -> dict[str, str]:
+            return {"state": "finished"}
+
+    monkeypatch.setattr(dataengine.flow, "run_flow", lambda *_, **__: Result())
+    monkeypatch.setattr("dataengine.doctor.require", lambda part: None)
+    demo.demo(tmp_path / "demo", episodes=4, steps=1, json=True)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"state": "finished"} and "recorded 2 episodes" in printed.err
+
+
+def test_numbers_are_read_as_people_write_them() -> None:
+    from dataengine.cli.output import typed
+    from dataengine.plugins import make
+
+    assert make("jobs", "train", typed(["learning_rate=1e-4", "channels=[8, 8]"])).learning_rate == 1e-4
 
 
 def test_doctor_is_for_programs_too() -> None:

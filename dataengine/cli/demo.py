@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from dataengine.cli.output import JsonFlag, console, finish
+from dataengine.cli.output import JsonFlag, console, errors, finish
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Everything goes here.")] = Path("out/demo"),
-    episodes: Annotated[int, typer.Option(help="Demonstrations of the scripted expert.")] = 200,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 600,
+    episodes: Annotated[int, typer.Option(min=4, help="Demonstrations of the scripted expert.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 600,
     json: JsonFlag = False,
 ) -> None:
     """Record, convert, check, label, tokenize, publish, reload with stock LeRobot, train, evaluate, report."""
@@ -21,17 +22,18 @@ def demo(
 
     for part in NEEDS:
         require(part)
+    say = errors if json else console  # with --json only the result is on stdout
     from dataengine.flow import run_flow
     from dataengine.hub.server import serving
 
-    sources = _sources(out.absolute(), episodes)
+    sources = _sources(out.absolute(), episodes, say)
     with serving(out.absolute() / "hub") as hub:
-        console.print(f"a Hub for rehearsals runs at {hub} while the demo does", markup=False)
+        say.print(f"a Hub for rehearsals runs at {hub} while the demo does", markup=False)
         result = run_flow(_flow(out.absolute(), sources, hub, steps), progress=not json)
     finish(result, json)
 
 
-def _sources(out: Path, episodes: int) -> list[str]:
+def _sources(out: Path, episodes: int, say: Console) -> list[str]:
     """The expert's demonstrations, an eighth of them by way of ALOHA HDF5 files."""
     from converters.base import detect
     from dataengine.plugins import make
@@ -47,7 +49,7 @@ def _sources(out: Path, episodes: int) -> list[str]:
     if not aloha.exists():
         other = out / "elsewhere"
         make("converters", "aloha").write(detect(other).read_all(other), aloha)
-    console.print(f"recorded {len(Store.open(out / 'recorded'))} episodes, {foreign} more as ALOHA HDF5", markup=False)
+    say.print(f"recorded {len(Store.open(out / 'recorded'))} episodes, {foreign} more as ALOHA HDF5", markup=False)
     return [str(out / "recorded"), str(aloha)]
 
 

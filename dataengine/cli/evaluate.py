@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from dataengine.cli.output import JsonFlag, console, show_json
+from dataengine.cli.output import JsonFlag, console, show_json, typed
 
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder of `dataengine train`.")],
     episodes: Annotated[
-        int, typer.Option(help="Attempts: half as many unseen scenes, both instructions in each.")
+        int, typer.Option(min=1, help="Attempts: half as many unseen scenes, both instructions in each.")
     ] = 100,
     seed: Annotated[int, typer.Option(help="Which unseen scenes; no demonstration is ever made in them.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    set_: Annotated[
+        list[str], typer.Option("--set", help="NAME=VALUE of the evaluation, e.g. tasks=[place_red,place_blue].")
+    ] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Where figures and filmstrip go.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -27,7 +30,8 @@ def evaluate(
     require("train")
     from dataengine.plugins import make
 
-    params = {"checkpoint": checkpoint, "episodes": episodes, "seed": seed, "workers": workers}
+    params: dict[str, Any] = {"checkpoint": checkpoint, "episodes": episodes, "seed": seed, "workers": workers}
+    params |= typed(set_)
     folder = out or checkpoint / "evaluation"
     report = make("jobs", "evaluate", params).run(None, folder)
     if json:

@@ -12,21 +12,24 @@ from dataengine.cli.output import JsonFlag, console, show_json, show_table
 
 def inspect(
     path: Annotated[Path, typer.Argument(help="A store, or any source `convert` reads.")],
-    episodes: Annotated[int, typer.Option(help="How many episodes to list.")] = 10,
+    episodes: Annotated[int, typer.Option(min=0, help="How many episodes to list.")] = 10,
     json: JsonFlag = False,
 ) -> None:
     """Show episodes, features, rates, tasks, success and labels of a store (or what converting a source would give)."""
     if not _is_store(path):
+        from dataengine.doctor import require
+
+        require("convert")
         from converters.report import describe, plan_to_show, render
         from dataengine.detect import find_converter
 
         converter = find_converter(path)
         plan = plan_to_show(converter, path)
-        remuxes = getattr(converter, "remuxes", False)
+        copied = converter.copied(plan) if hasattr(converter, "copied") else {}
         if json:
-            show_json(describe(plan, remuxes=remuxes))
+            show_json(describe(plan, copied=copied))
         else:
-            console.print(render(plan, remuxes=remuxes), markup=False)
+            console.print(render(plan, copied=copied), markup=False)
         return
     found = _describe(path, episodes)
     if json:

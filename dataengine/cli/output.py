@@ -48,9 +48,9 @@ def settings(pairs: Sequence[str]) -> dict[str, str]:
 
 def typed(pairs: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE` arguments with values read as YAML scalars (numbers, true, lists)."""
-    import yaml
+    from dataengine.guard import parse_yaml
 
-    return {name: yaml.safe_load(value) for name, value in settings(pairs).items()}
+    return {name: parse_yaml(value, f"--set {name}") for name, value in settings(pairs).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,9 @@ from dataengine.cli.output import JsonFlag, console, show_json, show_table, type
 def tokenizer(
     store: Annotated[Path, typer.Argument(help="The store to fit on.")],
     out: Annotated[Path, typer.Argument(help="Folder for the tokenizer and its report.")],
-    kind: Annotated[str, typer.Option(help="fast_tokenizer (DCT + BPE) or action_bins (256 bins).")] = "fast_tokenizer",
+    kind: Annotated[
+        Literal["fast_tokenizer", "action_bins"], typer.Option(help="DCT + byte pairs, or 256 bins.")
+    ] = "fast_tokenizer",
     set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE, e.g. vocab_size=2048 seconds=0.5.")] = [],  # noqa: B006
     json: JsonFlag = False,
 ) -> None:

@@ -33,23 +33,29 @@ def snapshot(store: Store, path: Path) -> Store:
         raise StoreError(f"{path} is not empty; a snapshot needs a folder of its own")
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    why = ""
     try:
         for _ in range(20):
             files.remove(work)
+            work.mkdir()
             store.reload()
             commit = own_commit(store)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 share(store, work, [*commit.sha256, *data_files(store), *video_files(store)])
                 with label_lock(store.root, exclusive=False):
                     share_labels(store, work)
                 # A writer may have replaced metadata between the record and the links.
-                if all(sha256_file(work / name) == digest for name, digest in commit.sha256.items()):
+                other = [name for name, digest in commit.sha256.items() if sha256_file(work / name) != digest]
+                why = f"{', '.join(other)} is not what the commit record says"
+                if not other:
                     write_record(work, commit)
                     files.remove(path)
                     work.rename(path)
                     files.sync_folder(path.parent)
                     return Store.open(path)
-        raise StoreError(f"{store.root} is being changed too fast to take a snapshot; try again")
+            except FileNotFoundError as error:
+                why = f"{error.filename} is missing"
+        raise StoreError(f"no whole state of {store.root}: {why}. It is being changed too fast, or damaged: verify it")
     finally:
         files.remove(work)
 

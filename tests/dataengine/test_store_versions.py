@@ -48,6 +48,17 @@ def test_snapshot_is_the_whole_state_and_stays(tmp_path: Path) -> None:
         store.snapshot(snapshot.root)
 
 
+@pytest.mark.parametrize("damage", ["gone", "other"])
+def test_a_snapshot_of_a_damaged_store_names_the_file(tmp_path: Path, damage: str) -> None:
+    store = made(tmp_path / "s", 1)
+    name = "data/chunk-000/file-000.parquet" if damage == "gone" else "meta/tasks.parquet"
+    file = store.root / name
+    file.unlink() if damage == "gone" else file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(StoreError, match=name.replace(".", r"\.")):
+        store.snapshot(tmp_path / "snap")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
 def test_snapshot_beside_a_running_writer(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "s", fps=FPS, features={"action": SMALL["action"]})
     stop = threading.Event()
