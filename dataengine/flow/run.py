@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +95,10 @@ def run_flow(
 
         with Progress(progress) as shown:
             driver = Driver(plan, folder, events, executor, shown, retry_quarantined=retry_quarantined)
-            return _carry_out(driver, time.monotonic())
+            try:
+                return _carry_out(driver, time.monotonic())
+            except OSError as error:
+                raise DataEngineError(f"{spec.out}: {error}; run the same command again to go on from here") from error
 
 
 def _carry_out(driver: Driver, began: float) -> FlowResult:
@@ -119,10 +123,11 @@ def _carry_out(driver: Driver, began: float) -> FlowResult:
     finally:
         driver.close()
         message = str(error) if error else next((job.error for job in jobs if job.state == "failed"), "")
-        events.update(now=True, state=state, phase="ended", left=None, message=message, **driver.tally.figures())
-        events.write("end", state=state, error=message)
-        if not isinstance(error, Exception) or isinstance(error, DataEngineError):
-            result = _result(driver, state, jobs, digest, message, time.monotonic() - began)
+        with nullcontext() if error is None else suppress(OSError):  # a full disk takes no report of itself
+            events.update(now=True, state=state, phase="ended", left=None, message=message, **driver.tally.figures())
+            events.write("end", state=state, error=message)
+            if not isinstance(error, Exception) or isinstance(error, DataEngineError):
+                result = _result(driver, state, jobs, digest, message, time.monotonic() - began)
     return result
 
 
