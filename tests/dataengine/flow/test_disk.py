@@ -45,7 +45,7 @@ def test_a_disk_that_takes_no_report_is_said(toy, go, tmp_path: Path, monkeypatc
         return update(self, **changes)
 
     monkeypatch.setattr(EventLog, "update", full)
-    with pytest.raises(DataEngineError, match="No space left.*run the same command again"):
+    with pytest.raises(DataEngineError, match=r"No space left.*run the same command again"):
         go(toy(2))
     monkeypatch.undo()
     assert go(toy(2)).reused == 2
