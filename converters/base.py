@@ -35,13 +35,12 @@ class Converter(ABC):
     """A foreign format. Has no state: one object reads any number of sources, on any worker.
 
     name: the entry point's. reads: one line for people. version: goes into the lineage; raise it when the
-    same source would come out different. remuxes: clips are video files whose packets a store can copy.
+    same source would come out different.
     """
 
     name: ClassVar[str]
     reads: ClassVar[str]
     version: ClassVar[str] = "1"
-    remuxes: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, path: Path) -> bool:
@@ -61,6 +60,10 @@ class Converter(ABC):
     def refusal(self, path: Path) -> SourceError | None:
         """Why a path that looks like this format from outside cannot be opened (damaged, unsafe); else None."""
         return None
+
+    def copied(self, plan: Plan) -> Mapping[str, int]:
+        """Bytes of video that a store takes over packet by packet, by the key of the camera."""
+        return {}
 
     def fingerprint(self, path: Path) -> str:
         """sha256 of one file of the source, or of a folder's files."""

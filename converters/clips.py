@@ -97,7 +97,6 @@ def lies_across(rule: CameraRule) -> bool:
 
 def mapped(clip: Clip, rule: CameraRule) -> Clip:
     """The clip as the rule wants it; the very same object where there is nothing to do, so it can be remuxed."""
-    plain = not isinstance(clip, RawClip) and clip.kind == rule.kind
-    if plain and (rule.flip, rule.colour, rule.scale, rule.layout) == ("none", "rgb", 1.0, "hwc"):
+    if rule.plain and not isinstance(clip, RawClip) and clip.kind == rule.kind:
         return clip
     return MappedClip(clip, rule)

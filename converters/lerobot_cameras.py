@@ -116,3 +116,14 @@ def keep_coding(plan: Plan, cameras: Mapping[str, Feature]) -> Plan:
         if rule.kind == "depth" and source.dtype == "video" and source.info:
             features[key] = replace(features[key], info=dict(source.info))
     return replace(plan, features=features)
+
+
+def copied_videos(plan: Plan, cameras: Mapping[str, Feature]) -> dict[str, int]:
+    """Bytes of video that is taken over as it is, by camera. cameras: of the source."""
+    rules = SourceMapping.from_dict(plan.mapping).cameras
+    good = [ref for ref in plan.episodes if ref.problem is None]
+    return {
+        key: sum(ref.extra["videos"].get(rule.source, 0) for ref in good)
+        for key, rule in rules.items()
+        if rule.plain and rule.dtype == "video" and cameras[rule.source].dtype == "video"
+    }

@@ -87,8 +87,8 @@ def video_file(info: Info, index: int, camera: str) -> str:
 def refer(info: Info, entry: Mapping[str, Any]) -> EpisodeRef:
     """One episode by its files: their size, and a problem when the table is not what episodes.jsonl says.
 
-    extra: `file`, `place`, `index`; `own_clock`, whether timestamps are not frame / fps; by camera `missing`, why
-    its video is of no use, and `surplus`, how many frames it has more than the table rows.
+    extra: `file`, `place`, `index`; `own_clock`, whether timestamps are not frame / fps; by camera `videos`, their
+    bytes, `missing`, why one is of no use, and `surplus`, how many frames one has more than the table rows.
     """
     index, length = int(entry["episode_index"]), int(entry["length"])
     file = data_file(info, index)
@@ -105,13 +105,13 @@ def refer(info: Info, entry: Mapping[str, Any]) -> EpisodeRef:
                 own_clock = clock_differs(to_array(table, "timestamp", _TIME, str(index)), info.fps)
     except (SourceError, EpisodeError) as error:
         problem = f"{file} {error.reason}"
-    missing, surplus = {}, {}
+    videos, missing, surplus = {}, {}, {}
     for camera, feature in info.cameras.items():
         if feature.dtype == "video":
             video = video_file(info, index, camera)
             try:
                 frames = frames_of(found := safe_join(info.root, video))
-                size += found.stat().st_size
+                videos[camera] = found.stat().st_size
             except SourceError as error:
                 missing[camera] = f"{video} {error.reason}"
                 continue
@@ -120,8 +120,8 @@ def refer(info: Info, entry: Mapping[str, Any]) -> EpisodeRef:
             elif frames is not None and frames > length:
                 surplus[camera] = frames - length
     extra = {"file": file, "place": f"episode_{index:06d}", "index": index, "own_clock": own_clock}
-    extra |= {"missing": missing, "surplus": surplus}
-    return EpisodeRef(f"episode {index}", length, size, tuple(entry["tasks"]), problem, extra)
+    extra |= {"videos": videos, "missing": missing, "surplus": surplus}
+    return EpisodeRef(f"episode {index}", length, size + sum(videos.values()), tuple(entry["tasks"]), problem, extra)
 
 
 def phantom_cameras(info: Info, refs: tuple[EpisodeRef, ...]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from converters.base import Converter
-from converters.lerobot_cameras import find_camera, keep_coding, left_out, picture_clip, video_clip
+from converters.lerobot_cameras import copied_videos, find_camera, keep_coding, left_out, picture_clip, video_clip
 from converters.lerobot_info import Info, version_of
 from converters.lerobot_rows import find_rows, open_parquet, read_rows, to_array
 from converters.lerobot_survey import (
@@ -77,6 +77,9 @@ class LeRobotV3(Converter):
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
         plan = super().plan(path, mapping, hashed=hashed)
         return keep_coding(without_problems_of_unused_cameras(plan), read_contents(Path(plan.path)).info.cameras)
+
+    def copied(self, plan: Plan) -> Mapping[str, int]:
+        return copied_videos(plan, read_contents(Path(plan.path)).info.cameras)
 
     def raw(self, plan: Plan, ref: EpisodeRef) -> RawEpisode:
         root = Path(plan.path)

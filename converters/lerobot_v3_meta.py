@@ -111,7 +111,8 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
     """Every episode by its place, with a problem where rows or videos are not what the table says.
 
     Each data file is read once for its index and timestamp columns, each video file probed once. extra:
-    `file`, `place`, `index`, `own_clock`, and by camera `spans`, `surplus` frames and `missing`, what is wrong.
+    `file`, `place`, `index`, `own_clock`, and by camera `spans`, `videos` (bytes), `surplus` frames, and `missing`,
+    what is wrong.
     """
     numbers = {name: index_column(table.column(name)) for name in table.column_names if _is_number(table, name)}
     files = [_data_file(info, numbers, row) for row in range(table.num_rows)]
@@ -136,18 +137,20 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
                     spans[camera] = span
                 else:
                     missing[camera] = span
-        extra = {
+        extra: dict[str, Any] = {
             "file": file,
             "place": f"episode_{index:06d}",
             "index": index,
             "own_clock": data.own_clock.get(index, False),
             "spans": {camera: [span.file, span.start] for camera, span in spans.items()},
+            "videos": {camera: videos.share(span.file, length) for camera, span in spans.items()},
             "surplus": {camera: span.surplus for camera, span in spans.items() if span.surplus},
             "missing": missing,
         }
         problem = data.problem_of(index, length)
         texts = tuple(t for t in (tasks[row] or []) if isinstance(t, str))
-        refs.append(EpisodeRef(f"episode {index}", max(length, 0), data.share(length), texts, problem, extra))
+        size = data.share(length) + sum(extra["videos"].values())
+        refs.append(EpisodeRef(f"episode {index}", max(length, 0), size, texts, problem, extra))
     return tuple(refs)
 
 
@@ -223,6 +226,11 @@ class _VideoFiles:
         if surplus and not on_time(times[start : start + length] - times[start], self.info.fps):
             return f"{file} shows {length + surplus} frames for {length} rows, at other times than theirs"
         return start
+
+    def share(self, file: str, length: int) -> int:
+        """Bytes of a file that this many of its frames take, about."""
+        index = index_of(safe_join(self.info.root, file))
+        return index.size * length // len(index)
 
     def _times(self, name: str) -> np.ndarray | str:
         try:

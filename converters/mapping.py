@@ -109,6 +109,11 @@ class CameraRule:
     layout: Literal["hwc", "chw"] = "hwc"
     dtype: Literal["video", "image"] = "video"
 
+    @property
+    def plain(self) -> bool:
+        """Whether pictures stay as they lie."""
+        return (self.flip, self.colour, self.scale, self.layout) == ("none", "rgb", 1.0, "hwc")
+
 
 @dataclass(frozen=True)
 class SourceMapping:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from converters.base import Converter
-from converters.lerobot_cameras import keep_coding
+from converters.lerobot_cameras import copied_videos, keep_coding
 from converters.raw import Camera, Column, RawEpisode, Survey
 from dataengine.episode import Episode, Feature, derived_id
 from dataengine.errors import EpisodeError, SourceError, StoreError
@@ -36,12 +36,14 @@ class OwnStore(Converter):
 
     def survey(self, path: Path) -> Survey:
         store = _open(path)
+        sizes = {key: sum(file.stat().st_size for file in path.glob(f"videos/{key}/*/*.mp4")) for key in store.cameras}
+        videos = {key: size // max(len(store.ids), 1) for key, size in sizes.items()}
         refs = tuple(
             EpisodeRef(
                 identity,
                 int(store.table_of_episodes.length[index]),
                 tasks=tuple(store.table_of_episodes.value("tasks", index) or ()),
-                extra={"file": layout.COMMIT, "place": identity, "index": index},
+                extra={"file": layout.COMMIT, "place": identity, "index": index, "videos": videos},
             )
             for index, identity in enumerate(store.ids)
         )
@@ -75,6 +77,9 @@ class OwnStore(Converter):
         }
         plan = keep_coding(replace(plan, features=features), store.features)
         return replace(plan, embodiment=plan.embodiment or store.embodiment)
+
+    def copied(self, plan: Plan) -> Mapping[str, int]:
+        return copied_videos(plan, _open(Path(plan.path)).features)
 
     def raw(self, plan: Plan, ref: EpisodeRef) -> RawEpisode:
         kept = self._kept(plan, ref)

@@ -20,11 +20,15 @@ from dataengine.episode import Feature
 from dataengine.errors import ConfigError, RateUnknown
 from dataengine.source import Assumption, Plan
 
-# One core of a small server: reading, encoding (h264, veryfast) and statistics of a million colour pixels; depth
-# is coded without loss. Copying packets costs next to nothing.
-_SECONDS_PER_MEGAPIXEL = {"image": 0.025, "depth": 0.080}
-_BYTES_PER_PIXEL = {"image": 0.013, "depth": 0.6}
-_SECONDS_PER_EPISODE = 0.03
+# One core of a small server, measured on twelve real sets of small size and right for each of them within a factor of
+# two: starting; an episode's tables, statistics and files; each of its cameras; reading and encoding (h264, veryfast)
+# a million colour pixels, and depth without loss. Copying packets costs what opening a file does.
+_SECONDS_TO_START = 7.0
+_SECONDS_PER_EPISODE, _SECONDS_PER_CLIP = 0.05, 0.03
+_SECONDS_PER_MEGAPIXEL = {"image": 0.035, "depth": 0.080}
+# Of simulated depth; a noisy sensor's takes several times as much.
+_BYTES_PER_PIXEL = {"image": 0.03, "depth": 0.2}
+_BYTES_OF_STORE, _BYTES_PER_EPISODE, _BYTES_PER_ROW = 80_000, 10_000, 36
 _SHOWN = 12
 
 
@@ -39,17 +43,13 @@ def plan_to_show(converter: Any, path: Path, mapping: Mapping[str, Any] | None =
     return replace(plan, fps=math.nan, mapping={**plan.mapping, "fps": None}, assumptions=(open_question, *rest))
 
 
-def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
-    """Everything a plan knows, JSON-able. Seconds are of one core; sizes are estimates where they say so."""
+def describe(plan: Plan, *, copied: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Everything a plan knows, JSON-able. copied: bytes of video taken over as it is, by camera.
+
+    Seconds are of one core; they and the bytes of the result are estimates, right within a factor of two.
+    """
     good = [ref for ref in plan.episodes if ref.problem is None]
-    seconds, written = _SECONDS_PER_EPISODE * len(good), 0.0
-    for feature in plan.features.values():
-        if feature.is_camera:
-            pixels = plan.frames * feature.shape[0] * feature.shape[1]
-            seconds += 0 if remuxes else pixels / 1e6 * _SECONDS_PER_MEGAPIXEL[str(feature.role)]
-            written += pixels * _BYTES_PER_PIXEL[str(feature.role)]
-        else:
-            written += plan.frames * feature.size * _itemsize(feature)
+    seconds, written = _estimate(plan, len(good), copied or {})
     return {
         "format": plan.format,
         "source": Path(plan.path).name,
@@ -71,9 +71,27 @@ def describe(plan: Plan, *, remuxes: bool = False) -> dict[str, Any]:
     }
 
 
-def render(plan: Plan, *, remuxes: bool = False) -> str:
+def _estimate(plan: Plan, episodes: int, copied: Mapping[str, int]) -> tuple[float, float]:
+    """Seconds of one core, and bytes of the store."""
+    seconds = _SECONDS_TO_START + _SECONDS_PER_EPISODE * episodes
+    written = (
+        float(sum(copied.values())) + _BYTES_OF_STORE + _BYTES_PER_EPISODE * episodes + _BYTES_PER_ROW * plan.frames
+    )
+    for key, feature in plan.features.items():
+        if not feature.is_camera:
+            written += plan.frames * feature.size * _itemsize(feature)
+            continue
+        seconds += _SECONDS_PER_CLIP * episodes
+        if key not in copied:
+            pixels = float(plan.frames * feature.shape[0] * feature.shape[1])
+            seconds += pixels / 1e6 * _SECONDS_PER_MEGAPIXEL[str(feature.role)]
+            written += pixels * _BYTES_PER_PIXEL[str(feature.role)]
+    return seconds, written
+
+
+def render(plan: Plan, *, copied: Mapping[str, int] | None = None) -> str:
     """`describe` as lines of text."""
-    d = describe(plan, remuxes=remuxes)
+    d = describe(plan, copied=copied)
     rate = f"at {d['fps']:g} Hz ({_duration(d['seconds_of_data'])})" if d["fps"] else "at a rate that is not said"
     lines = [
         f"{d['source']}: {d['format']}, {d['episodes']} episodes, {d['frames']} frames {rate}",

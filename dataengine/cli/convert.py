@@ -78,10 +78,10 @@ def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, 
     for source in sources:
         converter = find_converter(source)
         plan = plan_to_show(converter, source, laid)
-        remuxes = getattr(converter, "remuxes", False)
-        found.append(describe(plan, remuxes=remuxes))
+        copied = converter.copied(plan) if hasattr(converter, "copied") else {}
+        found.append(describe(plan, copied=copied))
         if not as_json:
-            console.print(render(plan, remuxes=remuxes), markup=False)
+            console.print(render(plan, copied=copied), markup=False)
         if write_to is not None:
             write_mapping(plan, write_to)
     if as_json:

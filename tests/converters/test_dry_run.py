@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lerobot_folders import TOP, Folder, edit_json, write_v2, write_v3
+from lerobot_folders import HEIGHT, TOP, WIDTH, Folder, edit_json, write_v2, write_v3
 from source_layouts import libero, replay, robomimic
 from typer.testing import CliRunner
 
 from converters.base import detect
 from converters.lerobot_v3 import LeRobotV3
+from converters.report import describe, read_mapping
 from converters.robomimic import Robomimic
 from dataengine.cli import app
 from dataengine.errors import ConfigError, EpisodeError, RateUnknown, SourceError, UnsafeSource
@@ -53,8 +54,6 @@ def test_a_source_without_a_rate_gives_a_mapping_to_fill_in(tmp_path: Path) -> N
     lines = written.read_text().splitlines()
     assert lines[lines.index("fps: null") - 1].startswith("# FILL IN: the source does not say its rate")
     assert json.loads(convert(path, tmp_path / "out", "--dry-run", "--json").stdout)[0]["fps"] is None
-    from converters.report import read_mapping
-
     with pytest.raises(RateUnknown, match=r"x\.zarr: does not say its rate"):
         detect(path).plan(path, read_mapping(written))
     written.write_text(written.read_text().replace("fps: null", "fps: 12.5"))
@@ -154,3 +153,20 @@ def test_text_that_is_no_utf8_is_an_error_of_its_file(tmp_path: Path) -> None:
     plan = LeRobotV3().plan(tmp_path / "column")
     with pytest.raises(EpisodeError, match="'note': holds text that is no UTF-8"):
         LeRobotV3().read(plan, plan.episodes[0])
+
+
+def test_video_that_is_copied_is_estimated_by_its_bytes(tmp_path: Path) -> None:
+    """Not by its pixels: a day of video takes minutes."""
+    for write, version in ((write_v2, "v2.1"), (write_v3, "v3.0")):
+        root = tmp_path / version
+        write(root, Folder(lengths=(9, 12)))
+        stored = sum(path.stat().st_size for path in root.rglob("*.mp4"))
+        converter = detect(root)
+        plan = converter.plan(root, hashed=False)
+        assert 0.5 * stored < converter.copied(plan)[TOP] <= stored
+        turned = converter.plan(root, {"cameras": {TOP: {"flip": "rot180"}}}, hashed=False)
+        assert not converter.copied(turned)
+        copying, coding = (describe(p, copied=converter.copied(p)) for p in (plan, turned))
+        assert coding["bytes_estimated"] - 21 * HEIGHT * WIDTH * 0.03 == pytest.approx(
+            copying["bytes_estimated"] - converter.copied(plan)[TOP], abs=2
+        )
