@@ -11,7 +11,9 @@ import numpy as np
 
 from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_json
-from pipelines.tokenizers.chunks import Bounds
+from pipelines.tokenizers.chunks import Bounds, check_finite
+
+MOST = 2**16
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,20 @@ class Bins:
             raise ConfigError(f"bins are fitted on chunks (N, T, A) with N > 0, not {chunks.shape}")
         return cls(Bounds.of(chunks.reshape(-1, chunks.shape[2])), chunks.shape[1], bins)
 
+    def __post_init__(self) -> None:
+        if not 2 <= self.bins <= MOST or not 1 <= self.horizon <= MOST:
+            raise ConfigError(f"bins={self.bins} is 2 to {MOST}")
+
     def encode(self, chunks: np.ndarray) -> list[list[int]]:
+        check_finite(chunks)
         unit = (self.bounds.normalise(chunks) + 1) / 2
         return np.minimum(unit * self.bins, self.bins - 1).astype(np.int64).reshape(len(chunks), -1).tolist()
 
     def decode(self, tokens: Sequence[Sequence[int]]) -> np.ndarray:
         """Bin centres, `(N, T, A)` float64, so the error is at most half a bin inside the quantiles."""
-        codes = np.asarray(tokens, np.float64).reshape(len(tokens), -1, self.dimensions)
+        if {len(row) % self.dimensions for row in tokens} | {len({len(row) for row in tokens}) - 1} != {0}:
+            raise ConfigError(f"every chunk is a number of whole steps of {self.dimensions} tokens, all as long")
+        codes = np.clip(np.asarray(tokens, np.float64), 0, self.bins - 1).reshape(len(tokens), -1, self.dimensions)
         return self.bounds.restore((codes + 0.5) / self.bins * 2 - 1)
 
     @staticmethod
@@ -63,7 +72,6 @@ class Bins:
     def load(cls, folder: Path) -> Bins:
         data = read_json(folder / "bins.json")
         try:
-            bounds = Bounds(np.asarray(data["q01"], float), np.asarray(data["q99"], float))
-            return cls(bounds, int(data["time_horizon"]), int(data["bins"]))
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(Bounds.from_json(data), int(data["time_horizon"]), int(data["bins"]))
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise SourceError(folder / "bins.json", f"is not a set of bins this engine saved ({error})") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,28 +12,46 @@ from dataengine.episode import Episode
 from dataengine.errors import ConfigError
 from dataengine.store import Store
 
+STILL = 1e-9  # a dimension whose bounds are no further apart does not move
+
 
 class Bounds(NamedTuple):
-    """1 % and 99 % quantiles of every action dimension, `(A,)` float64 each, in the actions' own units."""
+    """1 % and 99 % quantiles of every action dimension, `(A,)` float64 each, in the actions' own units; the extremes
+    where these coincide although the dimension moves, as a flag does that is set once an episode."""
 
     low: np.ndarray
     high: np.ndarray
 
     @classmethod
     def of(cls, actions: np.ndarray) -> Bounds:
-        """Of actions `(N, A)`; exact."""
+        """Of finite actions `(N, A)`; exact."""
+        check_finite(actions)
         low, high = np.quantile(actions.astype(np.float64), [0.01, 0.99], axis=0)
+        still = high - low <= STILL
+        return cls(np.where(still, actions.min(0), low), np.where(still, actions.max(0), high))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Bounds:
+        """From lists `q01` and `q99`. Raises `KeyError`, `TypeError` or `ValueError` for what they cannot be."""
+        low, high = np.asarray(data["q01"], np.float64), np.asarray(data["q99"], np.float64)
+        if low.shape != high.shape or low.ndim != 1 or not low.size or not (low <= high).all():
+            raise ValueError("q01 and q99 are no quantiles")
         return cls(low, high)
 
     def normalise(self, actions: np.ndarray) -> np.ndarray:
         """To [-1, 1] between the quantiles, clipped outside; a dimension that never moves becomes 0."""
         span = self.high - self.low
-        moving = span > 1e-9
+        moving = span > STILL
         scaled = 2 * (actions - self.low) / np.where(moving, span, 1.0) - 1
         return np.where(moving, np.clip(scaled, -1, 1), 0.0)
 
     def restore(self, normalised: np.ndarray) -> np.ndarray:
         return (normalised + 1) / 2 * (self.high - self.low) + self.low
+
+
+def check_finite(actions: np.ndarray) -> None:
+    if not np.isfinite(actions).all():
+        raise ConfigError("actions that hold NaN or Inf have no tokens")
 
 
 def windows(actions: np.ndarray, length: int, stride: int) -> np.ndarray:

@@ -8,7 +8,7 @@ Written from the paper; a saved folder has the file names and keys of the publis
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_json
-from pipelines.tokenizers.chunks import Bounds
+from pipelines.tokenizers.chunks import Bounds, check_finite
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Bpe
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Coefficients become characters from here up: clear of control characters and white space, far below surrogates.
 FIRST_CHARACTER = 0x100
 LAST_CHARACTER = 0xD7FF
+LONGEST = 100_000  # steps of a chunk
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Fast:
 
         if chunks.ndim != 3 or not len(chunks):
             raise ConfigError(f"FAST is fitted on chunks (N, T, A) with N > 0, not {chunks.shape}")
+        if not 0 < scale < float("inf"):
+            raise ConfigError(f"scale={scale} must be a positive number")
+        check_finite(chunks)
         bounds = bounds or Bounds.of(chunks.reshape(-1, chunks.shape[2]))
         codes = _coefficients(bounds.normalise(chunks), scale)
         low, high = int(codes.min()), int(codes.max())
@@ -79,6 +83,7 @@ class Fast:
     def encode(self, chunks: np.ndarray) -> list[list[int]]:
         """Tokens of each chunk; a coefficient never seen in training is clipped to the nearest that was."""
         self._check(chunks)
+        check_finite(chunks)
         codes = _coefficients(self.bounds.normalise(chunks), self.scale)
         return [encoding.ids for encoding in self.bpe.encode_batch(_text(codes, self.min_token, self.max_token))]
 
@@ -127,20 +132,18 @@ class Fast:
     @classmethod
     def load(cls, folder: Path) -> Fast:
         """Raises `SourceError` when a file is missing or not what `save` writes."""
-        from tokenizers import Tokenizer
-
         config, norm = read_json(folder / "processor_config.json"), read_json(folder / "normalization.json")
         try:
-            bounds = Bounds(np.asarray(norm["q01"], float), np.asarray(norm["q99"], float))
+            bounds = Bounds.from_json(norm)
             low = int(config["min_token"]) + FIRST_CHARACTER
-            bpe = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            bpe = _plain_bpe(read_json(folder / "tokenizer.json"))
             fast = cls(bpe, bounds, float(config["scale"]), low, int(norm["max_token"]), int(config["time_horizon"]))
+            if len(bounds.low) != config["action_dim"]:
+                raise ValueError(f"normalization.json has {len(bounds.low)} dimensions, not {config['action_dim']}")
+            if not 0 < fast.scale < float("inf") or not 1 <= fast.horizon <= LONGEST or fast.max_token < low:
+                raise ValueError("scale, horizon or tokens out of range")
         except Exception as error:  # the tokenizers library raises bare Exception
             raise SourceError(folder, f"is not a FAST tokenizer this engine saved ({error})") from error
-        if len(bounds.low) != config["action_dim"] or bounds.low.shape != bounds.high.shape:
-            raise SourceError(
-                folder, f"normalization.json has {len(bounds.low)} dimensions, not {config['action_dim']}"
-            )
         return fast
 
     def _check(self, chunks: np.ndarray) -> None:
@@ -148,6 +151,19 @@ class Fast:
             raise ConfigError(
                 f"chunks are {chunks.shape[1:]}, the tokenizer was fitted on {(self.horizon, self.dimensions)}"
             )
+
+
+def _plain_bpe(data: Mapping[str, Any]) -> Bpe:
+    """Byte pairs and nothing else: a file from a stranger could bring a regular expression that never ends."""
+    from tokenizers import Tokenizer
+
+    extras = [part for part in ("normalizer", "pre_tokenizer", "post_processor", "truncation", "padding") if data[part]]
+    vocabulary = data["model"]["vocab"]
+    if extras or data["added_tokens"] or data["model"]["type"] != "BPE" or data["decoder"] != {"type": "Fuse"}:
+        raise ValueError("tokenizer.json does more than join byte pairs")
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise ValueError("tokenizer.json numbers its pieces with gaps")
+    return Tokenizer.from_str(json.dumps(data))
 
 
 def _coefficients(normalised: np.ndarray, scale: float) -> np.ndarray:

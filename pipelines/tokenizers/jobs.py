@@ -48,6 +48,11 @@ class FitFast:
     name = "fast_tokenizer"
     version = "1"
 
+    def __post_init__(self) -> None:
+        _check_share(self.share)
+        if not 0 < self.seconds <= 3600 or self.most < 1:
+            raise ConfigError(f"seconds={self.seconds} is more than 0 and most={self.most} at least 1")
+
     def run(self, store: Path, out: Path) -> Mapping[str, Any]:
         opened = Store.open(store)
         horizon = max(2, round(self.seconds * opened.fps))
@@ -72,6 +77,9 @@ class FitBins:
     name = "action_bins"
     version = "1"
 
+    def __post_init__(self) -> None:
+        _check_share(self.share)
+
     def run(self, store: Path, out: Path) -> Mapping[str, Any]:
         opened = Store.open(store)
         train, test, bounds = _split(opened, self.key, 1, self.share, most=1_000_000)
@@ -83,15 +91,22 @@ class FitBins:
         return report
 
 
+def _check_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ConfigError(f"share={share} of the episodes kept for measuring must lie in [0, 1)")
+
+
 def _split(store: Store, key: str, horizon: int, share: float, most: int) -> tuple[np.ndarray, np.ndarray, Bounds]:
     """Training chunks, held-out chunks, and the quantiles of the training actions.
 
-    With too few episodes to keep one apart, the measured chunks are the training ones.
+    With too few episodes to keep one apart, the measured chunks are the training ones. Episodes with NaN have none.
     """
     train: list[np.ndarray] = []
     test: list[np.ndarray] = []
     steps: list[np.ndarray] = []
     for episode, actions in actions_of(store, key):
+        if not np.isfinite(actions).all():
+            continue
         kept = held_out(episode.id, share)
         (test if kept else train).append(windows(actions, horizon, stride=max(1, horizon // 4)))
         if not kept:
@@ -99,7 +114,7 @@ def _split(store: Store, key: str, horizon: int, share: float, most: int) -> tup
     if not train:
         train, steps = test, [chunk.reshape(-1, chunk.shape[2]) for chunk in test]
     if not train:
-        raise ConfigError("the store has no episodes to fit a tokenizer on")
+        raise ConfigError(f"the store has no episode with finite {key!r} to fit a tokenizer on")
     chunks = np.concatenate(train)
     if len(chunks) > most:
         chunks = chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
@@ -139,6 +154,8 @@ def _write(tokenizer: _Fitted, out: Path, report: dict[str, Any]) -> None:
 def _label(store: Store, tokenizer: _Fitted, key: str, name: str, source: Mapping[str, Any]) -> None:
     labels: dict[str, Label] = {}
     for episode, actions in actions_of(store, key):
+        if not np.isfinite(actions).all():
+            continue
         tokens = tokenizer.encode(windows(actions, tokenizer.horizon, 1))
         columns: dict[str, pa.Array] = {"tokens": pa.array(tokens, pa.list_(pa.int32()))}
         if isinstance(tokenizer, Bins):
