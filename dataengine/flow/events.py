@@ -56,6 +56,8 @@ def status(out: str | Path) -> FlowStatus:
     data = read_json(folder.root / "status.json")
     if data is None:
         raise ConfigError(f"no flow has run on {out}")
+    if not isinstance(data, dict) or not {"run", "name"} <= set(data) or data.get("state") not in EXIT_CODES:
+        raise ConfigError(f"{folder.root / 'status.json'} is damaged; run the flow again")
     found = FlowStatus(**{k: v for k, v in data.items() if k in FlowStatus.__dataclass_fields__})
     if found.state == "running" and not folder.is_running():
         return replace(found, state="interrupted", left=None, message="its driver ended; run the flow again to go on")

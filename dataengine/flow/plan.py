@@ -75,11 +75,9 @@ def plan_flow(
     _check_codec(spec)
     sources = open_sources(spec.sources, limit, hashed=hashed)
     for source in sources:
-        path = Path(source.plan.path)
-        if spec.out == path or spec.out in path.parents:
-            raise ConfigError(f"`out` {spec.out} holds the source {path}; a store needs a folder of its own")
-        if path in spec.out.parents and (path / "meta" / "info.json").is_file():
-            raise ConfigError(f"`out` {spec.out} lies inside the dataset {path}; a store needs a folder of its own")
+        _check_apart(spec.out, Path(source.plan.path))
+    if spec.out.is_dir() and any(spec.out.iterdir()) and not (spec.out / "meta" / "info.json").exists():
+        raise ConfigError(f"`out` {spec.out} is not empty and no store; a store needs a folder of its own")
     if not stages and len(rates := {source.plan.fps for source in sources}) > 1:
         raise ConfigError(
             f"the sources have different rates ({', '.join(f'{r:g}' for r in sorted(rates))} Hz) and a store has one; "
@@ -88,6 +86,19 @@ def plan_flow(
     return FlowPlan(
         spec, tuple(sources), tuple(stages), tuple(jobs), estimate(sources), embodiment_of(sources), licence_of(sources)
     )
+
+
+def _check_apart(out: Path, source: Path) -> None:
+    """Neither may lie in the other, by whichever links they are named: a flow never writes into what it reads."""
+    for own, other in (
+        (out, source),
+        (out.parent.resolve() / out.name, source.resolve()),
+        (out.resolve(), source.resolve()),
+    ):
+        if own == other or own in other.parents:
+            raise ConfigError(f"`out` {out} holds the source {source}; a store needs a folder of its own")
+        if other in own.parents:
+            raise ConfigError(f"`out` {out} lies inside the source {source}; a store needs a folder of its own")
 
 
 def _check_codec(spec: FlowSpec) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from dataengine.errors import ConfigError, StoreLocked
 from dataengine.flow import cancel, convert, plan_flow, status
-from dataengine.flow.convert import plan_conversion
 from dataengine.flow.estimate import Estimate, check_disk
 from dataengine.flow.folder import FlowFolder
 from dataengine.store import Store
@@ -200,18 +199,6 @@ def test_wrong_names_are_known_before_anything_is_written(toy, go, tmp_path: Pat
         with pytest.raises(ConfigError, match=said):
             go(toy(1), stages)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.flow").exists()
-
-
-def test_a_store_may_not_lie_around_its_source(toy, go, tmp_path: Path) -> None:
-    toy(1)
-    with pytest.raises(ConfigError, match="holds the source"):
-        go(toy(1), out="in")
-
-
-def test_a_store_may_not_lie_inside_a_dataset(toy, go, tmp_path: Path) -> None:
-    go(toy(1))
-    with pytest.raises(ConfigError, match="inside the dataset"):
-        plan_conversion(tmp_path / "out", tmp_path / "out" / "sub")
 
 
 def test_sources_of_different_rates_need_a_stage(toy, go) -> None:
