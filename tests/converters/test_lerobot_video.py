@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from lerobot_folders import TOP, Folder, edit_table, picture, write_mp4, write_v2, write_v3
-from video_foreign import packet_hashes
+from video_foreign import by_hand, packet_hashes
 
 from converters.base import detect
 from dataengine.episode import Episode
@@ -150,3 +150,31 @@ def test_a_video_that_asks_to_be_turned_is_said_and_can_be(
     plan, episodes = read(tmp_path, {"cameras": {TOP: {"flip": flip}}})
     assert not plan.assumptions and plan.features[TOP].shape == (64, 48, 3)
     assert np.array_equal(episodes[1].clips[TOP].frame(5), np.rot90(lying, turns))
+
+
+def test_episodes_begin_in_the_middle_of_any_of_several_files(tmp_path: Path) -> None:
+    """LeRobot starts a new file, and after some of them a new chunk, when one has grown large enough."""
+    lengths, files = (9, 12, 7, 10, 5), [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0)]
+    write_v3(tmp_path, Folder(lengths=lengths))
+    starts = [0, 9, 0, 7, 0]
+    for chunk, file in dict.fromkeys(files):
+        shown = [picture(e, i) for e, at in enumerate(files) if at == (chunk, file) for i in range(lengths[e])]
+        write_mp4(tmp_path / f"videos/{TOP}/chunk-{chunk:03d}/file-{file:03d}.mp4", shown, 20, gop=3)
+    table = pq.read_table(tmp_path / "data/chunk-000/file-001.parquet")  # the last episode's, in a chunk of its own
+    (tmp_path / "data/chunk-001").mkdir()
+    pq.write_table(table, tmp_path / "data/chunk-001/file-000.parquet")
+    (tmp_path / "data/chunk-000/file-001.parquet").unlink()
+    camera = {
+        "chunk_index": [chunk for chunk, _ in files],
+        "file_index": [file for _, file in files],
+        "from_timestamp": [start / 20 for start in starts],
+        "to_timestamp": [(start + length) / 20 for start, length in zip(starts, lengths, strict=True)],
+    }
+    columns: dict[str, Any] = {f"videos/{TOP}/{name}": values for name, values in camera.items()}
+    edit_table(tmp_path / EPISODES, **columns | {"data/chunk_index": [0, 0, 0, 0, 1], "data/file_index": [0] * 5})
+    _, episodes = read(tmp_path)
+    assert [len(e) for e in episodes] == [*lengths]
+    for number, (episode, (chunk, file), start) in enumerate(zip(episodes, files, starts, strict=True)):
+        shown = by_hand(tmp_path / f"videos/{TOP}/chunk-{chunk:03d}/file-{file:03d}.mp4")
+        assert np.array_equal(np.stack([*episode.clips[TOP].frames()]), shown[start : start + lengths[number]])
+        assert np.abs(episode.clips[TOP].frame(4).astype(int) - picture(number, 4)).mean() < 6
