@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +24,7 @@ class Access:
     objects: Objects
     token: str | None
     owner: str
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     def check_host(self, request: Request) -> None:
         host = request.headers.get("host", "").rsplit(":", 1)[0]
@@ -35,6 +38,16 @@ class Access:
         self.check_host(request)
         if not self.authorised(request):
             raise HTTPException(401, "a valid token is needed")
+
+    def ticket(self, oid: str) -> str:
+        """What an address to upload this object to must carry: the client sends no token there."""
+        return hmac.new(self.secret, oid.encode(), "sha256").hexdigest()
+
+    def need_ticket(self, request: Request) -> None:
+        self.check_host(request)
+        given = request.query_params.get("ticket", "")
+        if not hmac.compare_digest(given.encode(), self.ticket(request.path_params["oid"]).encode()):
+            raise HTTPException(403, "objects are uploaded to the address that objects/batch gives")
 
     def repo_of(self, request: Request, *, write: bool = False) -> Repo:
         self.need_token(request) if write else self.check_host(request)

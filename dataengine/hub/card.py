@@ -6,6 +6,7 @@ Text from episodes is data: it is escaped in Markdown and quoted in YAML, never 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ def hub_licence(licence: str | None) -> str | list[str]:
 
 
 def markdown(text: str) -> str:
-    """Text as literal Markdown: no HTML, links, headings or line breaks come out of it."""
-    flat = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text as literal Markdown: no HTML, links, headings or line breaks come out of it, nor anything unseen."""
+    seen = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in re.sub(r"\s+", " ", text))
+    flat = seen.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", flat)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from dataengine.errors import StoreError
 
-REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+# As on the Hub, neither two dots nor two dashes: the latter stand for the slash in names of files.
+REPO_ID = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 REF = re.compile(r"[A-Za-z0-9][\w./-]{0,99}")
 
 
@@ -71,7 +72,7 @@ class Objects:
 
     def create(self, repo_id: str, private: bool) -> bool:
         """False when it already exists."""
-        if not REPO_ID.fullmatch(repo_id) or ".." in repo_id:
+        if not REPO_ID.fullmatch(repo_id):
             raise StoreError(f"{repo_id!r} is not owner/name")
         with self.lock:
             if self.get(repo_id) is not None:

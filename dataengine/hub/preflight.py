@@ -28,14 +28,21 @@ EXPECTED = re.compile(r"(meta|data|videos|labels|assets)/.+|README\.md|croissant
 SECRETS = {
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
     "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}"),
+    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,})"),
+    "a Google key": re.compile(r"\bAIza[\w-]{35}"),
+    "a Slack token": re.compile(r"\bxox[abeoprs]-[\w-]{10,}"),
+    "a signed token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]{10,}"),
     "an AWS key": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s:@]+@"),
 }
 ABSOLUTE_PATH = re.compile(
-    r"(?<![\w./:])(?:/(?:home|Users|root|mnt|media|tmp|var|opt|data|workspace|private)/[\w.-]+|\b[A-Z]:\\+[\w. -]+\\)"
+    r"(?:(?<![\w./:])|\bfile:(?://)?)/(?:home|Users|Volumes|root|mnt|media|tmp|var|opt|data|workspace|private|scratch|nfs|net"
+    r"|srv|gpfs|lustre)/[\w.-]+|\b[A-Z]:(?:\\+[\w. -]+\\|/[\w. -]+/)"
 )
+# Names of licences as SPDX or the Hub write them, several joined by AND; not a licence's text.
+LICENCE = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}(?: AND [A-Za-z0-9][\w.+-]{0,63}){0,9}")
+POSITION = re.compile(r"\b(?:gps|latitude|longitude|geolocation)\\*\"\s*:", re.I)
 EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b", re.I)
 LOCATION_TAGS = ("location", "com.apple.quicktime.location", "gps", "xyz")
 
@@ -91,7 +98,8 @@ def _texts(staged: Path) -> Iterator[Finding]:
             file = pq.ParquetFile(path)
             metadata = file.schema_arrow.metadata or {}
             yield from _scan(" ".join(v.decode("utf-8", "replace") for v in metadata.values()), f"{name} (metadata)")
-            columns = [f.name for f in file.schema_arrow if _holds_text(f.type)]
+            beside = name.startswith("labels/")  # elsewhere bytes are pictures
+            columns = [f.name for f in file.schema_arrow if _holds_text(f.type, binary=beside)]
             if not columns:
                 continue
             found: set[tuple[str, str]] = set()
@@ -120,6 +128,8 @@ def _scan(text: str, where: str) -> Iterator[Finding]:
         )
     if match := EMAIL.search(text):
         yield Finding("warn", f"holds an e-mail address ({match.group(0)})", where)
+    if POSITION.search(text):
+        yield Finding("warn", "says where on earth something is", where)
 
 
 def _videos(staged: Path) -> Iterator[Finding]:
@@ -141,6 +151,10 @@ def _videos(staged: Path) -> Iterator[Finding]:
 
 
 def _licence(private: bool, licence: str | None) -> Iterator[Finding]:
+    if licence and not LICENCE.fullmatch(licence):
+        yield Finding(
+            "refuse", f"{licence[:60]!r} is no name of a licence", "licence", "give an SPDX name with --licence"
+        )
     if licence:
         return
     mend = "say which with --licence (an SPDX name such as apache-2.0, or other)"
@@ -153,18 +167,20 @@ def _people(staged: Path) -> Iterator[Finding]:
         if "operator" in pq.read_schema(path).names:
             operators |= set(pq.read_table(path, columns=["operator"]).column("operator").drop_null().to_pylist())
     if operators:
-        yield Finding("tell", f"names who operated the robot: {', '.join(sorted(operators)[:5])}", "meta/episodes")
+        named = ", ".join(repr(name[:60]) for name in sorted(operators)[:5])
+        yield Finding("tell", f"names who operated the robot: {named}", "meta/episodes")
 
 
 def _files(root: Path) -> Iterator[Path]:
     return (path for path in sorted(root.rglob("*")) if path.is_symlink() or path.is_file())
 
 
-def _holds_text(kind: pa.DataType) -> bool:
+def _holds_text(kind: pa.DataType, *, binary: bool) -> bool:
+    """binary: bytes count as text as well."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return True
     if pa.types.is_struct(kind):
-        return any(_holds_text(kind.field(i).type) for i in range(kind.num_fields))
+        return any(_holds_text(kind.field(i).type, binary=binary) for i in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _holds_text(kind.value_type)
-    return False
+        return _holds_text(kind.value_type, binary=binary)
+    return binary and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

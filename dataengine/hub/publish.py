@@ -55,7 +55,18 @@ class Publish:
         """Raises `Refused` with every reason when preflight finds one; nothing has left then."""
         if not REPO_ID.fullmatch(self.repo_id):
             raise ConfigError(f"repo_id {self.repo_id!r} is not owner/name")
-        staged = self.stage(store, out / "staged")
+        try:
+            report = self._publish(self.stage(store, out / "staged"))
+        finally:
+            shutil.rmtree(out / "staged", ignore_errors=True)
+        if not self.dry_run:
+            (out / "publish.json").write_text(json.dumps(report, indent=2) + "\n")
+        elif not any(out.iterdir()):
+            out.rmdir()
+        return report
+
+    def _publish(self, staged: Path) -> dict[str, Any]:
+        """Check, describe and send a staged copy."""
         licence = self.licence or _licence_of(staged)
         findings = preflight(staged, private=self.private, licence=licence)
         if reasons := [str(f) for f in findings if f.level == "refuse"]:
@@ -76,8 +87,6 @@ class Publish:
         }
         if not self.dry_run:
             report |= self.send(staged)
-        shutil.rmtree(staged)
-        (out / "publish.json").write_text(json.dumps(report, indent=2) + "\n")
         return report
 
     def stage(self, store: Path, staged: Path) -> Path:
@@ -117,8 +126,10 @@ class Publish:
                 return self._send(api, staged)
         except HfHubHTTPError as error:
             raise DataEngineError(f"the Hub refused {self.repo_id}: {error}") from error
-        except (OSError, httpx.HTTPError) as error:
-            raise DataEngineError(f"the Hub at {api.endpoint} cannot be reached: {error}") from error
+        except (OSError, httpx.HTTPError, RuntimeError) as error:  # the client wraps what ends an upload
+            why = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
+            hint = "nothing is visible there; run the same command again, what has arrived is not sent twice"
+            raise DataEngineError(f"the Hub at {api.endpoint} cannot be reached: {why} – {hint}") from error
 
     def _send(self, api: HfApi, staged: Path) -> dict[str, Any]:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dataengine.errors import DataEngineError
+from dataengine.errors import DataEngineError, StoreError
 from dataengine.hub.access import Access
 from dataengine.hub.objects import Objects
 from dataengine.hub.reading import page_routes, reading_routes
@@ -34,7 +34,8 @@ def make_app(root: Path, *, token: str | None = None, owner: str = "local") -> S
     for kind, web in (("datasets", f"/datasets{REPO_PATH}"), ("models", REPO_PATH)):
         api = f"/api/{kind}{REPO_PATH}"
         routes += writing_routes(access, api, web) + reading_routes(access, api, web)
-    return Starlette(routes=routes + page_routes(access, REPO_PATH), exception_handlers={HTTPException: _error})
+    wrong = dict.fromkeys((HTTPException, StoreError, ValueError, KeyError, TypeError, AttributeError), _error)
+    return Starlette(routes=routes + page_routes(access, REPO_PATH), exception_handlers=wrong)
 
 
 @contextmanager
@@ -56,6 +57,8 @@ def serving(root: Path, *, port: int = 0, token: str | None = None, owner: str =
 
 
 async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    """Bodies come from anybody: what does not fit its form is the asker's fault, and no traceback here."""
+    if not isinstance(error, HTTPException):
+        error = HTTPException(400, "the request is not what this address takes")
     headers = {**(error.headers or {}), "X-Error-Message": error.detail}
     return JSONResponse({"error": error.detail}, error.status_code, headers)

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 import re
+import shutil
 import time
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +20,8 @@ from starlette.routing import Route
 from dataengine.hub.access import Access, inner_path, page_url, read_body, read_json
 from dataengine.hub.objects import REF, File, git_blob
 
+# What an upload leaves free on the disk.
+RESERVE = 64 * 2**20
 LARGE = 10 * 2**20
 LFS_SUFFIXES = (".mp4", ".parquet", ".arrow", ".safetensors", ".bin", ".h5", ".hdf5", ".png", ".jpg")
 
@@ -61,23 +64,30 @@ def account_routes(access: Access) -> list[Route]:
         return JSONResponse({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     async def lfs_put(request: Request) -> Response:
-        access.check_host(request)
+        access.need_ticket(request)
         oid = request.path_params["oid"]
         target = objects.object(oid)
+        size = int(request.headers.get("content-length", -1))
+        if size < 0:
+            return JSONResponse({"error": "the size of the object is not stated"}, 411)
+        if size > shutil.disk_usage(objects.root).free - RESERVE:
+            return JSONResponse({"error": f"there is no room for {size:,} bytes"}, 507)
         part = target.with_name(f"{oid}.part.{time.monotonic_ns()}")
         digest = hashlib.sha256()
-        with part.open("wb") as file:
-            async for block in request.stream():
-                digest.update(block)
-                file.write(block)
-        if digest.hexdigest() != oid:
-            part.unlink()
-            return JSONResponse({"error": "content does not match its sha256"}, 400)
-        part.replace(target)
+        try:
+            with part.open("wb") as file:
+                async for block in request.stream():
+                    digest.update(block)
+                    file.write(block)
+            if digest.hexdigest() != oid:
+                return JSONResponse({"error": "content does not match its sha256"}, 400)
+            part.replace(target)
+        finally:  # the client may have gone in the middle
+            part.unlink(missing_ok=True)
         return Response()
 
     async def lfs_verify(request: Request) -> Response:
-        access.check_host(request)
+        access.need_ticket(request)
         path = objects.object(request.path_params["oid"])
         size = (await read_json(request)).get("size")
         return Response(status_code=200 if path.exists() and path.stat().st_size == size else 404)
@@ -115,18 +125,19 @@ def writing_routes(access: Access, api: str, web: str) -> list[Route]:
         for item in (await read_json(request))["objects"]:
             entry: dict[str, Any] = {"oid": item["oid"], "size": item["size"]}
             if not objects.object(item["oid"]).exists():
-                base = str(request.base_url).rstrip("/")
+                base, ticket = str(request.base_url).rstrip("/"), access.ticket(item["oid"])
                 entry["actions"] = {
-                    "upload": {"href": f"{base}/lfs/{item['oid']}"},
-                    "verify": {"href": f"{base}/lfs/{item['oid']}/verify"},
+                    "upload": {"href": f"{base}/lfs/{item['oid']}?ticket={ticket}"},
+                    "verify": {"href": f"{base}/lfs/{item['oid']}/verify?ticket={ticket}"},
                 }
             answer.append(entry)
         return JSONResponse({"transfer": "basic", "objects": answer}, media_type="application/vnd.git-lfs+json")
 
     async def commit(request: Request) -> Response:
-        repo = access.repo_of(request, write=True)
-        branch = unquote(request.path_params["revision"])
+        access.need_token(request)
         lines = [json.loads(line) for line in (await read_body(request)).splitlines() if line.strip()]
+        repo = access.repo_of(request, write=True)  # as it is now: others may have written while the body came
+        branch = unquote(request.path_params["revision"])
         header: dict[str, Any] = next((line["value"] for line in lines if line["key"] == "header"), {})
         added: dict[str, File] = {}
         deleted: list[str] = []
@@ -159,6 +170,8 @@ def writing_routes(access: Access, api: str, web: str) -> list[Route]:
         return JSONResponse({"success": True, "commitOid": made, "commitUrl": url, "hookOutput": ""})
 
     async def tag(request: Request) -> Response:
+        access.need_token(request)
+        body = await read_json(request)
         repo = access.repo_of(request, write=True)
         name = unquote(request.path_params["revision"])
         if request.method == "DELETE":
@@ -166,7 +179,7 @@ def writing_routes(access: Access, api: str, web: str) -> list[Route]:
                 raise HTTPException(404, "Tag not found", {"X-Error-Code": "RevisionNotFound"})
             objects.save(repo)
             return Response()
-        target, new = access.commit_of(request, repo), (await read_json(request))["tag"]
+        target, new = access.commit_of(request, repo), body["tag"]
         if not REF.fullmatch(new):
             return JSONResponse({"error": f"{new!r} is not a tag name"}, 400)
         if new in repo.tags:
@@ -176,11 +189,13 @@ def writing_routes(access: Access, api: str, web: str) -> list[Route]:
         return Response(status_code=201)
 
     async def branch(request: Request) -> Response:
+        access.need_token(request)
+        body = await read_json(request)
         repo = access.repo_of(request, write=True)
         name = unquote(request.path_params["revision"])
         if name in repo.branches:
             return JSONResponse({"error": "Reference already exists"}, 409)
-        start = (await read_json(request)).get("startingPoint", "main")
+        start = body.get("startingPoint", "main")
         target = repo.resolve(start)
         if target is None or not REF.fullmatch(name):
             raise HTTPException(404, "Revision not found", {"X-Error-Code": "RevisionNotFound"})

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from huggingface_hub import HfApi, snapshot_download
 
-from dataengine.episode import ArrayClip, Episode, Feature, Meta, Step
-from dataengine.errors import ConfigError, Refused
+from dataengine.episode import ArrayClip, Episode, Feature, Label, Meta, Step
+from dataengine.errors import ConfigError, DataEngineError, Refused
 from dataengine.hub.card import hub_licence, make_card, markdown
 from dataengine.hub.croissant import make_croissant
 from dataengine.hub.publish import Publish
@@ -89,6 +91,7 @@ def test_a_dry_run_describes_and_sends_nothing(hub: str, tmp_path: Path) -> None
     )
     assert report["dry_run"] and report["files"] > 5 and "commit" not in report
     assert not HfApi(endpoint=hub).repo_exists("local/cubes", repo_type="dataset")
+    assert not (tmp_path / "o").exists()
 
 
 LEAKS = {
@@ -98,6 +101,13 @@ LEAKS = {
     "key": {"lineage": (Step("label", "1", {"key": "sk-" + "x" * 40}),)},
     "private": {"operator": "-----BEGIN PRIVATE KEY-----"},
     "url": {"extra": {"from": "https://me:secret@robots.example/data"}},
+    "file": {"extra": {"from": "file:///home/somebody/x.h5"}},
+    "cluster": {"extra": {"from": "read /scratch/somebody/x.h5"}},
+    "drive": {"extra": {"from": "D:/data/somebody/x.h5"}},
+    "github": {"extra": {"key": "github_pat_" + "x1" * 30}},
+    "google": {"extra": {"key": "AIza" + "x" * 35}},
+    "slack": {"extra": {"key": "xoxb-123456789012-abcdef"}},
+    "signed": {"extra": {"key": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop"}},
 }
 
 
@@ -107,6 +117,57 @@ def test_secrets_and_paths_stop_it_before_anything_is_sent(hub: str, tmp_path: P
     with pytest.raises(Refused, match="not published"):
         Publish("local/cubes", licence="mit", endpoint=hub).run(path, tmp_path / "o")
     assert not HfApi(endpoint=hub).repo_exists("local/cubes", repo_type="dataset")
+    assert not list((tmp_path / "o").iterdir()), "no copy stays behind"
+
+
+@pytest.mark.parametrize("column", [pa.array([f"hf_{'a1B2' * 9}".encode()]), pa.array([["a", f"hf_{'a1B2' * 9}"]])])
+def test_secrets_in_labels_stop_it_as_well(tmp_path: Path, column: pa.Array) -> None:
+    label = Label("episode", pa.table({"answer": column}), {"name": "a model"})
+    path = store_of(tmp_path / "s", replace(episode(1), labels={"note": label}))
+    with pytest.raises(Refused, match=r"labels/note/.*Hugging Face token"):
+        Publish("local/cubes", licence="mit", dry_run=True).run(path, tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    "licence", ["mit\nprivate: false", "a" * 200, "<b>mit</b>", "Permission is hereby granted, free"]
+)
+def test_a_licences_text_is_no_name_of_it(tmp_path: Path, licence: str) -> None:
+    with pytest.raises(Refused, match="no name of a licence"):
+        Publish("local/cubes", licence=licence, dry_run=True).run(store_of(tmp_path / "s", episode(1)), tmp_path / "o")
+
+
+def test_people_and_places_are_told_without_being_obeyed(tmp_path: Path) -> None:
+    path = store_of(tmp_path / "s", episode(1, operator="me\x1b[31m\n# head", extra={"gps": {"lat": 48.1}}))
+    report = Publish("local/cubes", licence="mit", dry_run=True).run(path, tmp_path / "o")
+    told = {f["level"]: f["what"] for f in report["findings"]}
+    assert told["tell"] == r"names who operated the robot: 'me\x1b[31m\n# head'"
+    assert told["warn"] == "says where on earth something is"
+
+
+def test_an_upload_that_broke_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes one object and dies; the same command later sends the others."""
+    from huggingface_hub import lfs
+
+    path, send, sent = store_of(tmp_path / "s", episode(1), episode(2)), lfs._upload_single_part, []
+    alive = 0
+
+    def upload(operation, upload_url):
+        if alive < len(sent):
+            raise httpx.ConnectError("the server is gone")
+        sent.append(operation.path_in_repo)
+        return send(operation=operation, upload_url=upload_url)
+
+    monkeypatch.setattr(lfs, "_upload_single_part", upload)
+    with serving(tmp_path / "hub") as address:
+        publish = Publish("local/cubes", licence="mit", endpoint=address)
+        with pytest.raises(DataEngineError, match="cannot be reached"):
+            publish.run(path, tmp_path / "o")
+        assert HfApi(endpoint=address).list_repo_files("local/cubes", repo_type="dataset") == []
+        first, sent, alive = set(sent), [], 100
+        publish.run(path, tmp_path / "o")
+        assert sent and first and not first & set(sent)
+        folder = snapshot_download("local/cubes", repo_type="dataset", endpoint=address, cache_dir=tmp_path / "cache")
+    assert Store.open(folder).digest() == Store.open(path).digest()
 
 
 def test_a_damaged_store_is_not_published(hub: str, tmp_path: Path) -> None:
@@ -131,7 +192,7 @@ def test_the_episodes_own_licence_is_used(hub: str, tmp_path: Path) -> None:
     assert report["licence"] == "cc-by-4.0"
 
 
-@pytest.mark.parametrize("name", ["cubes", "a/b/c", "../x", "me/..", "me/"])
+@pytest.mark.parametrize("name", ["cubes", "a/b/c", "../x", "me/..", "me/", "a--b/c"])
 def test_a_name_that_is_no_repository_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="owner/name"):
         Publish(name).run(tmp_path, tmp_path / "o")
@@ -158,6 +219,7 @@ def test_a_licence_is_written_as_the_hub_does(licence: str | None, written: obje
 
 def test_markdown_is_literal() -> None:
     assert "\n" not in markdown("a\n\n# b") and markdown("a_b*c") == "a\\_b\\*c" and markdown("<b>") == "&lt;b&gt;"
+    assert markdown("a\u202eb\x1bc\x00") == "a\ufffdb\ufffdc\ufffd"
 
 
 def test_the_card_shows_pictures_statistics_and_where_it_comes_from(tmp_path: Path) -> None:

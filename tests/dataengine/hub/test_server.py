@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-from collections.abc import Iterator
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
@@ -121,8 +125,6 @@ def test_a_private_repository_needs_the_token(hub: HfApi, published: str) -> Non
 
 @pytest.mark.parametrize("path", ["../out.txt", "/etc/passwd", "a//b", "a/../../b"])
 def test_no_path_leaves_the_repository(hub: HfApi, published: str, path: str) -> None:
-    import json
-
     connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"))
     lines = [{"key": "header", "value": {"summary": "x"}}, {"key": "file", "value": {"path": path, "content": "YQ=="}}]
     body = "\n".join(json.dumps(line) for line in lines)
@@ -138,6 +140,103 @@ def test_another_host_name_is_not_answered(hub: HfApi, published: str) -> None:
 
 
 def test_an_object_that_is_not_its_hash_is_refused(hub: HfApi) -> None:
+    answer = _put(_upload_address(hub, "0" * 64, 9), b"something")
+    assert answer.status == 400
+
+
+def _upload_address(hub: HfApi, oid: str, size: int) -> str:
+    """Where the Hub wants an object, as the client asks for it."""
+    hub.create_repo(REPO, repo_type="dataset", exist_ok=True)
+    body = json.dumps({"operation": "upload", "objects": [{"oid": oid, "size": size}]})
+    (entry,) = json.loads(_post(hub, f"/datasets/{REPO}.git/info/lfs/objects/batch", body).read())["objects"]
+    return entry["actions"]["upload"]["href"]
+
+
+def _put(address: str, content: bytes) -> http.client.HTTPResponse:
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.netloc)
+    connection.request("PUT", f"{parts.path}?{parts.query}", content)
+    return connection.getresponse()
+
+
+def _post(hub: HfApi, path: str, body: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"))
-    connection.request("PUT", f"/lfs/{'0' * 64}", b"something")
-    assert connection.getresponse().status == 400
+    connection.request("POST", path, body, {"Authorization": "Bearer hf_rehearsal"})
+    return connection.getresponse()
+
+
+def test_objects_are_taken_only_where_the_hub_asked_for_them(hub: HfApi, tmp_path: Path) -> None:
+    oid = hashlib.sha256(b"something").hexdigest()
+    address = _upload_address(hub, oid, 9)
+    for wrong in (address.split("?")[0], address[:-1] + "x", address.replace(oid, "0" * 64)):
+        assert _put(wrong, b"something").status == 403
+    assert not any((tmp_path / "hub" / "objects").iterdir())
+    assert _put(address, b"something").status == 200
+    assert [p.name for p in (tmp_path / "hub" / "objects").iterdir()] == [oid]
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(hub: HfApi, tmp_path: Path) -> None:
+    parts = urlsplit(_upload_address(hub, "0" * 64, 10**6))
+    with socket.create_connection((parts.hostname, parts.port)) as line:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 1000000\r\n\r\n"
+        line.sendall(head.encode() + b"x" * 5000)
+        _until(lambda: any((tmp_path / "hub" / "objects").iterdir()))
+    _until(lambda: not any((tmp_path / "hub" / "objects").iterdir()))
+
+
+def test_an_object_larger_than_the_disk_is_refused_at_once(hub: HfApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = _upload_address(hub, "0" * 64, 10**6)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10**5})())
+    assert _put(address, b"x" * 10**6).status == 507
+
+
+BODIES = [
+    "{",
+    "[]",
+    "1",
+    '{"key": "file"}',
+    '{"key": "lfsFile", "value": {"oid": "../../x", "size": 1, "path": "a"}}',
+    "null",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_that_makes_no_sense_is_the_askers_fault(hub: HfApi, published: str, body: str) -> None:
+    for path in ("commit/main", "tag/main", "branch/new", "preupload/main", "paths-info/main"):
+        assert _post(hub, f"/api/datasets/{REPO}/{path}", body).status < 500, path
+    assert _post(hub, f"/datasets/{REPO}.git/info/lfs/objects/batch", body).status == 400
+    assert hub.repo_info(REPO, repo_type="dataset").sha == published
+
+
+def test_of_two_commits_at_once_none_is_lost(hub: HfApi, published: str) -> None:
+    """The second one is made while the first one's body is still on its way."""
+    head = {"key": "header", "value": {"summary": "slow", "parentCommit": published}}
+    body = "\n".join(
+        map(json.dumps, [head, {"key": "file", "value": {"path": "slow.txt", "content": "YQ=="}}])
+    ).encode()
+    parts = urlsplit(hub.endpoint)
+    with socket.create_connection((parts.hostname, parts.port)) as line:
+        line.sendall(
+            f"POST /api/datasets/{REPO}/commit/main HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"Authorization: Bearer hf_rehearsal\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body[:40]
+        )
+        hub.repo_info(REPO, repo_type="dataset")  # the server has begun with the first by now
+        hub.create_commit(REPO, [CommitOperationAdd("quick.txt", b"b")], commit_message="quick", repo_type="dataset")
+        line.sendall(body[40:])
+        assert b" 412 " in line.recv(200)
+    files = hub.list_repo_files(REPO, repo_type="dataset")
+    assert "quick.txt" in files and "slow.txt" not in files
+
+
+def test_two_names_never_share_a_repository(hub: HfApi) -> None:
+    hub.create_repo("local/a-b", repo_type="dataset")
+    for name in ("local/a--b", "local/a..b"):
+        assert _post(hub, "/api/repos/create", json.dumps({"name": name.split("/")[1]})).status == 400
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
