@@ -24,9 +24,12 @@ from converters.hdf5 import (
     column_of,
     datasets,
     encoded_camera,
+    instruction,
+    other_attributes,
     rate_of_clocks,
     read_attribute,
     read_columns,
+    scale_assumption,
 )
 from converters.mapping import SourceMapping
 from converters.raw import Camera, Column, RawEpisode
@@ -39,9 +42,8 @@ if TYPE_CHECKING:
     import h5py
 
 _PER_FRAME = ("action", "base_action", "observations/")
-# What labs call the capture times and the text of an episode, which they add to the layout.
+# What labs call the capture times, which they add to the layout.
 _CLOCKS = ("timestamp", "timestamps", "time")
-_INSTRUCTIONS = ("instruction", "language_instruction", "language_raw", "task_description", "task")
 
 
 class Aloha(FileConverter):
@@ -88,9 +90,8 @@ class Aloha(FileConverter):
             rule = dict(facts[0]["cameras"].get(name, {"from": name}))
             key = _camera_key(name, cameras[name])
             rules[key] = rule
-            if cameras[name].kind == "depth" and not own:
-                why = "no file says the unit of its depth; whole numbers are taken for mm, others for m"
-                assumed.append(Assumption(f"cameras/{key}/scale", rule.get("scale", 1.0), why))
+            if not own:
+                assumed += scale_assumption(key, rule)
             if name in facts[0]["encoded"] and not own:
                 why = "JPEG of RGB arrays as ALOHA's recorders write it; cv2.imdecode gives RGB back, see one picture"
                 assumed.append(Assumption(f"cameras/{key}/colour", "rgb", why))
@@ -168,8 +169,9 @@ def _sketch(path: Path, file: h5py.File) -> FileSketch:
             unused.append(f"{name} ({dataset.dtype}, {dataset.shape[1:]} per frame, is no column)")
     if length == 0:
         faults.append("has no rows")
+    unused += other_attributes(file, ("sim", "compress", OWN))
     own = _own(path, file)
-    tasks, told = own.get("tasks", ()), _instruction(path, file)
+    tasks, told = own.get("tasks", ()), instruction(path, file)
     if not tasks and told is not None:
         tasks, unused = (told[1],), [u for u in unused if not u.startswith(f"{told[0]} (")]
     ref = EpisodeRef(path.stem, length, size, tasks, "; ".join(faults) or None, {"place": ""})
@@ -177,22 +179,6 @@ def _sketch(path: Path, file: h5py.File) -> FileSketch:
     clock, rate = _clock(file, columns)
     facts = {"sim": sim, "clock": clock, "rate": rate, "cameras": rules, "encoded": encoded, "own": own, "tasks": tasks}
     return FileSketch((Sketch(ref, columns, cameras),), facts, tuple(unused))
-
-
-def _instruction(path: Path, file: h5py.File) -> tuple[str, str] | None:
-    """The text of the episode with the name it stands under: a dataset or attribute of the root, one text long."""
-    import h5py
-
-    for name in _INSTRUCTIONS:
-        item = file.get(name)
-        if isinstance(item, h5py.Dataset) and item.size == 1 and item.dtype.kind in "SO":
-            text = np.asarray(item[()]).reshape(-1)[0]
-            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        else:
-            text = read_attribute(path, file, name) if isinstance(file.attrs.get(name), str | bytes) else None
-        if isinstance(text, str) and text.strip():
-            return name, text.strip()
-    return None
 
 
 def _clock(file: h5py.File, columns: Mapping[str, Column]) -> tuple[str | None, float | None]:

@@ -13,6 +13,8 @@ from converters.mapping import CameraRule
 from dataengine.episode import Clip
 from dataengine.errors import SourceError
 
+# Grey levels that resampling may leave beyond black and white; more is another range than the mapping says.
+_OVERSHOOT = 64
 _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "vertical": lambda a: a[::-1],
     "horizontal": lambda a: a[:, ::-1],
@@ -86,7 +88,12 @@ class MappedClip(Clip):
             frame = np.repeat(frame, 3, axis=2)
         frame = frame[..., 2::-1] if rule.colour == "bgr" else frame[..., :3]
         if frame.dtype != np.uint8 or rule.scale != 1.0:
-            frame = np.clip(np.rint(frame.astype(np.float32) * rule.scale), 0, 255)
+            frame = np.rint(frame.astype(np.float32) * rule.scale)
+            low, high = float(frame.min()), float(frame.max())
+            if not (low >= -_OVERSHOOT and high <= 255 + _OVERSHOOT):
+                reason = f"a picture has values from {low:g} to {high:g} with scale {rule.scale:g}; 0 to 255 are right"
+                raise SourceError(rule.source, reason, hint="give the camera another `scale` in the mapping")
+            frame = np.clip(frame, 0, 255)
         return np.ascontiguousarray(frame, np.uint8)
 
 

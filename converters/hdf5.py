@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,13 +16,18 @@ from converters.raw import Camera, Column
 from dataengine import guard
 from dataengine.errors import EpisodeError, SourceError, UnsafeSource
 from dataengine.guard import open_hdf5
+from dataengine.source import Assumption
 
 if TYPE_CHECKING:
     import h5py
 
+# What labs call the text of an episode, which they add to a layout.
+INSTRUCTIONS = ("instruction", "language_instruction", "language_raw", "task_description", "task")
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 # Rows are read in blocks of whole chunks, up to this many bytes.
 _BLOCK = 2 << 20
+# Pixels a side from which on a single plane is a picture; less may be a matrix.
+SMALLEST = 8
 # Columns of one episode are read whole; nothing a robot records comes near.
 _MAX_COLUMN = 4 << 30
 
@@ -92,7 +97,7 @@ def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and item.shape is not None:  # None: declared without any value
             found[name] = item
 
     group.visititems(visit)
@@ -123,7 +128,9 @@ def camera_of(name: str, dataset: h5py.Dataset) -> Camera | None:
         return Camera(name, shape[1], shape[2], "depth")
     if shape[3] in (1, 3, 4) and (kind == "f" or dataset.dtype == np.uint8):
         return Camera(name, shape[1], shape[2])
-    if shape[1] == 3 and (kind == "f" or dataset.dtype == np.uint8):
+    if shape[1] == 1 and depth and min(shape[2:]) >= SMALLEST:
+        return Camera(name, shape[2], shape[3], "depth")
+    if (shape[1] == 3 or (shape[1] == 1 and min(shape[2:]) >= SMALLEST)) and (kind == "f" or dataset.dtype == np.uint8):
         return Camera(name, shape[2], shape[3])
     return None
 
@@ -134,13 +141,59 @@ def camera_rule(name: str, dataset: h5py.Dataset) -> dict[str, Any]:
     if camera is None:
         raise ValueError(f"{name} holds no pictures")
     rule: dict[str, Any] = {"from": name, "kind": camera.kind, "flip": "none"}
-    if camera.kind == "depth":
-        return rule | {"scale": 0.001 if dataset.dtype.kind == "u" else 1.0}
     if dataset.ndim == 4 and dataset.shape[3] not in (1, 3, 4):
         rule["layout"] = "chw"
+    if camera.kind == "depth":
+        return rule | {"scale": 0.001 if dataset.dtype.kind == "u" else 1.0}
     if dataset.dtype.kind == "f":
-        rule["scale"] = 1.0 if float(np.max(dataset[0])) > 1.0 else 255.0
+        rule["scale"] = 1.0 if brightest(dataset) > 1.0 else 255.0
     return rule | {"colour": "rgb"}
+
+
+def brightest(pictures: Any) -> float:
+    """The largest value of a few pictures, `(T, …)`: tells 0..1 from 0..255. The first alone is often black."""
+    found: list[float] = []
+    problem: Exception | None = None
+    for place in sorted({0, pictures.shape[0] // 2, pictures.shape[0] - 1}):
+        try:
+            found.append(float(np.max(np.asarray(pictures[place]))))
+        except Exception as error:  # every codec has exceptions of its own; the others may be whole
+            problem = error
+    if problem is not None and not found:
+        raise problem
+    return max(found)
+
+
+def scale_assumption(key: str, rule: Mapping[str, Any]) -> list[Assumption]:
+    """What has to be assumed of a camera's numbers, [] where bytes are bytes."""
+    if "scale" not in rule:
+        return []
+    if rule["kind"] == "depth":
+        why = "no file says the unit of its depth; whole numbers are taken for mm, others for m"
+    else:
+        why = "no file says the range of its pictures; those that reach 1 at most are taken for 0 to 1"
+    return [Assumption(f"cameras/{key}/scale", rule["scale"], why)]
+
+
+def instruction(path: Path, item: Any) -> tuple[str, str] | None:
+    """The text of an episode with the name it stands under: a dataset or attribute of a group, one text long."""
+    import h5py
+
+    for name in INSTRUCTIONS:
+        found = item.get(name)
+        if isinstance(found, h5py.Dataset) and found.size == 1 and found.dtype.kind in "SO":
+            text = np.asarray(found[()]).reshape(-1)[0]
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        else:
+            text = read_attribute(path, item, name) if isinstance(item.attrs.get(name), str | bytes) else None
+        if isinstance(text, str) and text.strip():
+            return name, text.strip()
+    return None
+
+
+def other_attributes(item: Any, known: Collection[str]) -> list[str]:
+    """Attributes that nothing takes."""
+    return [f"attribute {name}" for name in item.attrs if name not in known and name not in INSTRUCTIONS]
 
 
 def rate_of_clocks(clocks: Sequence[np.ndarray]) -> float | None:

@@ -29,6 +29,8 @@ from converters.hdf5 import (
     camera_rule,
     column_of,
     datasets,
+    instruction,
+    other_attributes,
     rate_of_clocks,
     read_attribute,
     read_columns,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 _PER_FRAME = ("actions", "states", "rewards", "dones", "robot_states", "obs/", "action_dict/", "datagen_info/")
 # MimicGen notes per demo which source demos it was made from; these are facts, not columns.
 _PER_DEMO = ("src_demo_inds", "src_demo_labels", "initial_state")
+_DEMO_ATTRIBUTES = ("num_samples", "model_file", "camera_info")
 _CLOCK_DEMOS = 16
 _DESCRIPTIONS = ("env_args", "env_info", "problem_info")
 
@@ -79,10 +82,13 @@ class Robomimic(FileConverter):
             rules: dict[str, Any] = {}
             unused: list[str] = []
             found = [
-                _demo(name, data[name], facts, splits.get(name), rules, unused) for name in sorted(data, key=natural)
+                _demo(path, name, data[name], facts, splits.get(name), rules, unused)
+                for name in sorted(data, key=natural)
             ]
             if any("next_obs" in demo for demo in data.values()):
                 unused.append("next_obs/* (obs one row later; only its last row stands nowhere else)")
+            told = [demo.ref.tasks not in ((), (facts["task"],)) for demo in found]
+            facts |= {"told": any(told), "instructed": facts["instructed"] or all(told)}
             return FileSketch(
                 tuple(found),
                 facts | _clock(data) | {"cameras": rules},
@@ -122,19 +128,27 @@ class Robomimic(FileConverter):
 
 
 def _demo(
-    name: str, demo: Any, facts: Mapping[str, Any], split: str | None, rules: dict[str, Any], unused: list[str]
+    path: Path,
+    name: str,
+    demo: Any,
+    facts: Mapping[str, Any],
+    split: str | None,
+    rules: dict[str, Any],
+    unused: list[str],
 ) -> Sketch:
     """One demo's headers. `rules` and `unused` are added to: how cameras lie, what is no column."""
     import h5py
 
-    tasks = (facts["task"],) if facts["task"] else ()
     extra = {"place": name} | ({"split": split} if split else {})
     if not isinstance(demo, h5py.Group) or not isinstance(demo.get("actions"), h5py.Dataset):
         return Sketch(EpisodeRef(name, 0, problem="has no actions", extra=extra))
+    told = instruction(path, demo)
+    tasks = (told[1],) if told else (facts["task"],) if facts["task"] else ()
+    unused += other_attributes(demo, _DEMO_ATTRIBUTES)
     length = len(demo["actions"])
     columns, cameras, faults, size = {}, {}, [], 0
     for key, dataset in datasets(demo).items():
-        if key.startswith("next_obs/") or key in _PER_DEMO:
+        if key.startswith("next_obs/") or key in _PER_DEMO or (told is not None and key == told[0]):
             continue
         if (dataset.shape[:1] or (0,)) != (length,):
             if key.startswith(_PER_FRAME):

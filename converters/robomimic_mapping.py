@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converters.files import Proposal
+from converters.hdf5 import scale_assumption
 from converters.raw import Camera, Column
 from converters.robosuite_names import (
     action_rule,
@@ -62,6 +63,10 @@ def _rate(facts: Sequence[Mapping[str, Any]], assumed: list[Assumption], notes: 
 def _task(facts: Sequence[Mapping[str, Any]], assumed: list[Assumption]) -> str | None:
     """The task for all episodes; None where each file has its own instruction."""
     if all(f["instructed"] for f in facts):
+        return None
+    if any(f["told"] for f in facts):
+        why = "some episodes have no instruction; the name of the environment, if there is one, stands for it"
+        assumed.append(Assumption("task", None, why))
         return None
     names = {f["task"] for f in facts}
     if len(names) == 1 and (name := names.pop()):
@@ -142,6 +147,8 @@ def _cameras(cameras: Mapping[str, Camera], facts: Mapping[str, Any], assumed: l
         if key in found:
             key = f"observation.images.{name.removeprefix('obs/').replace('/', '.')}"
         rule = dict(facts["cameras"].get(name, {"from": name}))
+        if rule.get("scale", 1.0) != 1.0 or camera.kind != "depth":  # robosuite's own depth is in metres
+            assumed += scale_assumption(key, rule)
         if turned:
             rule["flip"] = "vertical"
             why = "LIBERO stores pictures as OpenGL draws them, bottom row first"

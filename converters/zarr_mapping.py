@@ -142,6 +142,8 @@ def _cameras(
         bare = name.replace("/", ".").removesuffix("_rgb").removesuffix("_depth") or name
         key = f"observation.images.{bare}" + ("_depth" if camera.kind == "depth" else "")
         rule: dict[str, Any] = {"from": name, "kind": camera.kind, "flip": "none"}
+        if len(shape) == 4 and shape[3] not in (1, 3, 4):
+            rule["layout"] = "chw"
         if camera.kind == "depth":
             rule["scale"] = 0.001 if dtype.kind == "u" else 1.0
             assumed.append(
@@ -149,11 +151,9 @@ def _cameras(
             )
         else:
             rule["colour"] = "rgb"
-            if len(shape) == 4 and shape[3] not in (1, 3, 4):
-                rule["layout"] = "chw"
             if dtype.kind == "f":
                 rule["scale"] = 1.0 if bright[name] > 1.0 else 255.0
-                why = f"pictures are {dtype}; the brightest value of the first is {bright[name]:g}"
+                why = f"pictures are {dtype}; the brightest value of a few is {bright[name]:g}"
                 assumed.append(Assumption(f"cameras/{key}/scale", rule["scale"], why))
         found[key] = rule
     return found

@@ -26,6 +26,7 @@ import numpy as np
 
 from converters.clips import RawClip
 from converters.files import FileConverter, FileSketch, Proposal, Sketch, file_of, natural
+from converters.hdf5 import SMALLEST, brightest
 from converters.mapping import SourceMapping
 from converters.raw import Camera, Column, RawEpisode
 from converters.zarr_mapping import propose, vital
@@ -151,7 +152,7 @@ class ZarrReplay(FileConverter):
 
 
 def _ends(path: Path, header: ArrayHeader) -> np.ndarray:
-    """`(E,)` int64 cumulative ends, strictly rising."""
+    """`(E,)` int64 cumulative ends, never falling."""
     if len(header.shape) != 1 or not 0 < header.shape[0] <= _MAX_EPISODES or np.dtype(header.dtype).kind not in "iu":
         raise SourceError(path.name, f"meta/episode_ends is {header.shape} {header.dtype}, not a list of whole numbers")
     if header.missing:
@@ -160,7 +161,7 @@ def _ends(path: Path, header: ArrayHeader) -> np.ndarray:
         ends = np.asarray(open_array(path, _ENDS)[:], np.int64)
     except Exception as error:  # every codec has exceptions of its own
         raise SourceError(path.name, f"meta/episode_ends cannot be decoded: {error}") from error
-    if ends[0] < 1 or (np.diff(ends) < 1).any():
+    if ends[0] < 0 or ends[-1] < 1 or (np.diff(ends) < 0).any():
         raise SourceError(path.name, "meta/episode_ends does not rise from each episode to the next")
     return ends
 
@@ -174,7 +175,7 @@ def _episodes(
     problem; elsewhere it may be meant (zarr 3 writes no chunk that is all zeros).
     """
     starts = np.concatenate([[0], ends[:-1]])
-    problems: dict[int, list[str]] = {}
+    problems = {int(i): ["has no rows"] for i in np.flatnonzero(ends == starts)}
     notes = []
     for name, header in data.items():
         if not header.missing:
@@ -206,6 +207,8 @@ def _camera(name: str, header: ArrayHeader) -> Camera | None:
         return None
     if depth and (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
         return Camera(name, shape[1], shape[2], "depth")
+    if depth and len(shape) == 4 and shape[1] == 1 and min(shape[2:]) >= SMALLEST:
+        return Camera(name, shape[2], shape[3], "depth")
     if len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) >= 4:
         return Camera(name, shape[1], shape[2])
     if len(shape) == 4 and shape[1] == 3 and min(shape[2:]) >= 4:
@@ -214,8 +217,8 @@ def _camera(name: str, header: ArrayHeader) -> Camera | None:
 
 
 def _brightest(path: Path, name: str) -> float:
-    """The largest value of the first picture: tells 0..1 from 0..255 where pictures are kept as floats."""
+    """The largest value of a few pictures."""
     try:
-        return float(np.max(np.asarray(open_array(path, f"data/{name}")[0])))
+        return brightest(open_array(path, f"data/{name}"))
     except Exception as error:  # every codec has exceptions of its own
-        raise SourceError(path.name, f"data/{name}, row 0 cannot be decoded: {error}") from error
+        raise SourceError(path.name, f"data/{name} cannot be decoded: {error}") from error

@@ -139,7 +139,7 @@ def _header(path: Path, name: str, content: Mapping[str, Any], files: Mapping[st
         shape = tuple(int(n) for n in content["shape"])
         if v3:
             chunks = tuple(int(n) for n in content["chunk_grid"]["configuration"]["chunk_shape"])
-            dtype = np.dtype(content["data_type"])
+            dtype = _dtype_v3(content["data_type"])
             codecs = [c if isinstance(c, str) else c["name"] for c in _flat(content["codecs"])]
         else:
             chunks = tuple(int(n) for n in content["chunks"])
@@ -163,6 +163,16 @@ def _header(path: Path, name: str, content: Mapping[str, Any], files: Mapping[st
     lossy = next((c for c in codecs if str(c).removeprefix("numcodecs.").startswith(_PICTURE_CODECS)), None)
     missing, stored = _chunks(where, name, content, v3, shape, chunks, nbytes, files)
     return ArrayHeader(name, shape, chunks, str(dtype), lossy, stored, missing)
+
+
+def _dtype_v3(declared: Any) -> np.dtype:
+    """Numbers go by their name in zarr 3; text of a fixed width says how wide it is."""
+    kind = {"fixed_length_utf32": ("U", 4), "null_terminated_bytes": ("S", 1)}.get(
+        declared["name"] if isinstance(declared, dict) else ""
+    )
+    if kind is None:
+        return np.dtype(declared)
+    return np.dtype(f"{kind[0]}{int(declared['configuration']['length_bytes']) // kind[1]}")
 
 
 def _chunks(
