@@ -27,11 +27,13 @@ def verify(
         return
     report = opened.verify(deep=deep)
     if json:
-        show_json({"problems": [str(p) for p in report.problems], "episodes": len(opened)})
+        show_json({"problems": [str(p) for p in report.problems], "episodes": len(opened), "notes": report.notes})
     else:
         for problem in report.problems:
             console.print(f"problem: {problem}", markup=False)
         console.print(f"{len(opened)} episodes, {len(report.problems)} problems")
+        for note in report.notes:
+            console.print(f"note: {note}", markup=False)
     if report.problems:
         raise typer.Exit(1)
 

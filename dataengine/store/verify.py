@@ -78,7 +78,7 @@ def verify(store: Store, *, deep: bool = False) -> VerifyReport:
     whole = None
     if not problems:
         whole = digest(store)
-    notes = () if store.commit else ("not made by this engine: no checksums to compare with",)
+    notes = () if store.commit else ("not made by this engine: without checksums, a changed value may go unseen",)
     return VerifyReport(tuple(problems), len(store), store.frames, len(seen), whole, deep, notes)
 
 
@@ -134,6 +134,9 @@ def _rows(store: Store, index: int, seen: set[str]) -> Iterator[Problem]:
     count, start = int(store.table_of_episodes.length[index]), int(store.table_of_episodes.start[index])
     try:
         path = safe_join(store.root, relative)
+        if not path.is_file():
+            yield Problem("missing", relative, "the data file is missing", index)
+            return
         if relative not in seen:
             seen.add(relative)
             if expected := store.table_of_episodes.value("sha256/data", index):
@@ -141,8 +144,7 @@ def _rows(store: Store, index: int, seen: set[str]) -> Iterator[Problem]:
             yield from _file_rows(store, relative, index)
         table = read_rows(path, row, count)
     except (DataEngineError, OSError, pa.ArrowException) as error:
-        kind = "damaged" if (store.root / relative).exists() else "missing"
-        yield Problem(kind, relative, str(error), index)
+        yield Problem("damaged", relative, str(error), index)
         return
     frames = np.arange(count)
     expectations = {"episode_index": np.full(count, index), "frame_index": frames, "index": frames + start}
@@ -192,7 +194,7 @@ def _videos(store: Store, index: int, seen: set[str], deep: bool) -> Iterator[Pr
         try:
             relative, begin = store.table_of_episodes.video(index, key)
             path = safe_join(store.root, relative)
-            if not path.exists():
+            if not path.is_file():
                 yield Problem("missing", relative, f"the video of camera {key!r} is missing", index)
                 continue
             if relative not in seen:

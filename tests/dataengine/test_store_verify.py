@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,12 @@ def flip(path: Path, place: float) -> None:
     path.write_bytes(whole_)
 
 
+def pipe(path: Path) -> None:
+    """A file that nobody ever writes to: who opens it waits."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     table = change(pq.read_table(path, partitioning=None))
     path.unlink()
@@ -84,6 +91,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a flipped byte in a video": (lambda r: flip(video(r, 2), 0.9), "checksum", "file-002.mp4"),
     "another episode's video": (lambda r: shutil.copyfile(video(r, 0), video(r, 1)), "checksum", "file-001.mp4"),
     "a removed data file": (lambda r: data(r, 0).unlink(), "missing", "data/chunk-000/file-000"),
+    "a pipe in place of a data file": (lambda r: pipe(data(r, 0)), "missing", "data/chunk-000/file-000"),
+    "a pipe in place of a video": (lambda r: pipe(video(r, 1)), "missing", "file-001.mp4"),
     "a truncated parquet": (
         lambda r: cut(data(r, 2), 50),
         "damaged",
