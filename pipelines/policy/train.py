@@ -38,9 +38,9 @@ FREE = ("save_every", "device", "threads")
 
 @dataclass(frozen=True)
 class TrainReport:
-    """policy: folder that `load_policy` reads. loss: means over the first and the last 50 steps. seconds,
-    cpu_seconds: of the training steps alone, over all resumptions. notes: what was decided about the data.
-    held_out: None without held-out episodes.
+    """policy: folder that `load_policy` reads. loss: means over the first and the last 50 steps, or halves of a
+    shorter run. seconds, cpu_seconds: of the training steps alone, over all resumptions. notes: what was decided about
+    the data. held_out: None without held-out episodes.
     """
 
     policy: str
@@ -107,6 +107,7 @@ def train(
     save_policy(out / "policy", spec, average, learned)
     draw_losses(losses, out / "loss.svg")
     values = [row["loss"] for row in losses]
+    span = min(50, max(1, len(values) // 2))
     report = TrainReport(
         policy=str(out / "policy"),
         head=config.head,
@@ -115,7 +116,7 @@ def train(
         steps=config.steps,
         seconds=round(spent[0], 1),
         cpu_seconds=round(spent[1], 1),
-        loss=(float(np.mean(values[:50])), float(np.mean(values[-50:]))),
+        loss=(float(np.mean(values[:span])), float(np.mean(values[-span:]))),
         episodes=int(frames.train.sum()),
         frames=len(frames.frames_of(train=True)),
         notes=tuple(notes),

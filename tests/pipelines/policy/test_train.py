@@ -156,6 +156,8 @@ def test_token_heads_train_and_act(head, toy_store, toy, tmp_path):
     config = PolicyConfig(**SMALL, head=head, steps=6, batch=8)
     report = train(toy_store, tmp_path, config)
     assert np.isfinite(report.loss).all()
+    each = [row["loss"] for row in losses(tmp_path)]
+    np.testing.assert_allclose(report.loss, [np.mean(each[:3]), np.mean(each[3:])])  # halves of a run this short
     episode = toy.listed[0]
     seen = {"observation.state": episode.frames["observation.state"][0], FRONT: episode.clips[FRONT].frame(0)}
     assert load_policy(tmp_path).act(seen, episode.meta.tasks[0]).shape == (4, 3)
