@@ -184,6 +184,8 @@ def _feature(place: Path, key: str, raw: Mapping[str, Any], notes: list[str]) ->
     dtype, shape = raw["dtype"], raw.get("shape")
     if dtype == "language":
         return Feature("language", (1,), role="label")
+    if shape == [] and dtype not in ("video", "image"):  # a scalar, which LeRobot itself writes as [1]
+        shape = [1]
     if (
         not isinstance(shape, list)
         or not all(type(n) is int and n > 0 for n in shape)

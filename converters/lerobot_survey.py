@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from converters.groot import ANNOTATION, Group, name_elements
 from converters.lerobot_info import Info
-from converters.lerobot_rows import to_array
+from converters.lerobot_rows import open_parquet, to_array
 from converters.raw import Camera, Column
 from dataengine.episode import CAPTURE_TIME, POSITION_COLUMNS, Feature
 from dataengine.errors import EpisodeError, SourceError
@@ -120,7 +121,7 @@ def without_problems_of_unused_cameras(plan: Plan) -> Plan:
 def surplus_notes(refs: Iterable[EpisodeRef]) -> list[str]:
     """Which cameras show more frames than episodes have rows."""
     counts: dict[str, list[int]] = {}
-    for ref in refs:
+    for ref in (ref for ref in refs if ref.problem is None):
         for camera, count in ref.extra["surplus"].items():
             counts.setdefault(camera, []).append(count)
     return [
@@ -134,6 +135,18 @@ def clock_differs(timestamps: np.ndarray, fps: float) -> bool:
     want = np.arange(len(timestamps)) / fps
     allowed = np.maximum(_CLOCK_TOLERANCE, np.spacing(want.astype(np.float32)).astype(np.float64))
     return bool((~(np.abs(timestamps - want) <= allowed)).any())
+
+
+def without_absent(info: Info, tables: Iterable[Path]) -> Info:
+    """The info without columns that no table has. One that only some lack is the trouble of their episodes."""
+    absent = set(info.columns)
+    for table in tables:
+        absent -= {*open_parquet(table).schema_arrow.names}
+        if not absent:
+            return info
+    features = {key: feature for key, feature in info.features.items() if key not in absent}
+    skipped = (f"{key} (declared in info.json, in no table)" for key in sorted(absent))
+    return replace(info, features=features, skipped=(*info.skipped, *skipped))
 
 
 def undeclared(table_names: Iterable[str], info: Info) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from converters.lerobot_survey import (
     surplus_notes,
     total_notes,
     undeclared,
+    without_absent,
     without_problems_of_unused_cameras,
 )
 from converters.lerobot_v2_meta import (
@@ -82,6 +83,7 @@ class LeRobotV2(Converter):
         usable = [ref for ref in refs if ref.problem is None]
         if not usable:
             raise SourceError(path, f"none of {len(refs)} episodes can be read; {refs[0].name}: {refs[0].problem}")
+        info = without_absent(info, (safe_join(path, ref.extra["file"]) for ref in usable))
         phantoms = phantom_cameras(info, refs)
         refs = tuple(forget_cameras(ref, phantoms) for ref in refs)
         if any(is_validity(key, ()) for key in info.columns if key.startswith(ANNOTATION)):

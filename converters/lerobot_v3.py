@@ -25,6 +25,7 @@ from converters.lerobot_survey import (
     surplus_notes,
     total_notes,
     undeclared,
+    without_absent,
     without_problems_of_unused_cameras,
 )
 from converters.lerobot_v3_meta import read_contents, read_episodes, refer_all, spans_of
@@ -56,6 +57,7 @@ class LeRobotV3(Converter):
         usable = [ref for ref in refs if ref.problem is None]
         if not usable:
             raise SourceError(path, f"none of {len(refs)} episodes can be read; {refs[0].name}: {refs[0].problem}")
+        info = without_absent(info, (safe_join(path, f) for f in dict.fromkeys(ref.extra["file"] for ref in usable)))
         notes: list[str] = []
         cameras = {key: _camera(info, key, usable, notes) for key in info.cameras}
         proposal = propose(info, cameras, {}, own_clock=any(ref.extra["own_clock"] for ref in usable))

@@ -156,3 +156,19 @@ def test_what_a_project_added_to_info_json_is_kept(tmp_path: Path, write: Callab
     assert any(name.startswith("mesh (in info.json, too long") for name in plan.unused)
     kept = converter.read(plan, plan.episodes[0]).meta.extra
     assert kept == {"info": {"tools": tools, "calibration": {"file": "cam.yaml"}}}
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_a_column_that_is_declared_and_in_no_table_costs_no_episode(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    write(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    reward = info["features"]["next.reward"] | {"shape": []}
+    ghost = {"dtype": "float32", "shape": [2]}
+    edit_json(tmp_path / "meta/info.json", features=info["features"] | {"ghost": ghost, "next.reward": reward})
+    converter = detect(tmp_path)
+    plan = converter.plan(tmp_path)
+    assert "ghost (declared in info.json, in no table)" in plan.unused and "ghost" not in plan.features
+    episodes = [converter.read(plan, ref) for ref in plan.episodes]
+    assert [e.frames["next.reward"].tolist() for e in episodes] == [[*map(float, range(n))] for n in (9, 12, 7)]

@@ -76,6 +76,16 @@ def test_frames_that_are_missing_are_in_the_dry_run(tmp_path: Path, version: str
     assert "11 frames" in str(plan.episodes[1].problem) and "12 rows" in str(plan.episodes[1].problem)
 
 
+def test_an_episode_that_is_left_out_has_no_surplus_to_speak_of(tmp_path: Path) -> None:
+    write_v2(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / TABLE).slice(0, 0), tmp_path / TABLE)
+    text = (tmp_path / "meta/episodes.jsonl").read_text()
+    (tmp_path / "meta/episodes.jsonl").write_text(text.replace('"length": 12', '"length": 0'))
+    plan, episodes = read(tmp_path)
+    assert len(episodes) == 2 and "has 0 rows" in str(plan.episodes[1].problem)
+    assert not any("more than rows" in note for note in plan.notes)
+
+
 def test_twice_as_many_frames_are_another_rate_and_no_surplus(tmp_path: Path) -> None:
     """Were they cut after the last row, every picture but the first would be a wrong one."""
     write_v2(tmp_path)
