@@ -12,7 +12,7 @@ from motion_made import made_set
 
 from annotators.quality import assess, learn, measure
 from annotators.quality.grade import objective
-from dataengine.episode import ArrayClip, Episode
+from dataengine.episode import CAPTURE_TIME, ArrayClip, Episode
 
 STATE = "observation.state"
 Change = Callable[[int, Episode], Episode]
@@ -162,3 +162,59 @@ def test_noise_on_a_gripper_that_is_open_or_closed_is_found():
     noisy[60:100, 4] += np.random.default_rng(0).normal(0, 0.1, 40).astype(np.float32)
     found = alarms([columns(episodes[0], state=noisy), *episodes[1:]])
     assert [f for f in found if "noise" in f], found
+
+
+def unnamed(episode: Episode) -> Episode:
+    """Commands of other width than the state, so that no command is known to belong to a sensor."""
+    return columns(episode, state=episode.frames[STATE], action=episode.frames["action"][:, :3])
+
+
+def still(episode: Episode) -> Episode:
+    state = episode.frames[STATE].copy()
+    state[:, 1] = state[0, 1]
+    return columns(episode, state=state)
+
+
+@pytest.mark.parametrize(("others", "dead"), [(9, True), (6, False)])
+def test_a_sensor_without_a_command_is_dead_by_many_witnesses(others: int, dead: bool):
+    episodes = [unnamed(e) for e in bare()[: others + 1]]
+    assert bool([f for f in alarms([still(episodes[0]), *episodes[1:]]) if "dead_sensor" in f]) == dead
+
+
+def test_a_velocity_may_change_at_once():
+    def with_step(e: Episode, name: str) -> Episode:
+        state = e.frames[STATE].copy()
+        state[60:, 1] += 2
+        names = tuple(name if at == 1 else f"s{at}" for at in range(5))
+        changed = columns(e, state=state)
+        return replace(changed, features={**changed.features, STATE: replace(changed.features[STATE], names=names)})
+
+    def found(name: str) -> bool:
+        rest = [with_step(e, name).map(STATE, lambda _, e=e: e.frames[STATE]) for e in bare()[1:]]
+        return any("jump" in f for f in alarms([with_step(bare()[0], name), *rest]))
+
+    assert found("elbow") and not found("elbow_vel")
+
+
+def test_a_rate_that_is_not_the_stated_one_and_time_that_runs_backwards():
+    slow = replace(clean()[0], fps=20.0)
+    assert [f for f in alarms([slow, *clean()[1:4]]) if "rate: frames come at 30 Hz, the data set says 20 Hz" in f]
+    times = clean()[1].frames[CAPTURE_TIME].copy()
+    times[30] = times[27]
+    back = clean()[1].map(CAPTURE_TIME, lambda _: times)
+    assert [f for f in alarms([clean()[0], back, *clean()[2:4]]) if "doubled_time: time runs backwards" in f]
+
+
+def test_a_rounded_copy_is_a_copy():
+    twin = replace(both(bare()[0], lambda a: np.round(a, 6).astype(np.float64)), id="twin")
+    assert [f for f in alarms([*bare()[:4], twin]) if f.startswith("4: duplicate: equals")]
+
+
+def test_cameras_that_look_alike_are_not_told_apart():
+    def same(e: Episode) -> Episode:
+        first = e.clips["observation.images.front"]
+        return replace(e, clips=dict.fromkeys(e.clips, first))
+
+    alike = [same(e) for e in clean(4)]
+    reference = learn([measure(e) for e in alike])
+    assert "look alike" in str(assess(alike[0], reference)["swapped_cameras"].unknown)

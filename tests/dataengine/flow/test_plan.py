@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataengine.errors import ConfigError
-from dataengine.flow import status
+from dataengine.flow import convert, status
 from dataengine.flow.convert import plan_conversion
 
 
@@ -43,3 +43,19 @@ def test_a_damaged_status_is_said(toy, go, tmp_path: Path, text: str) -> None:
     (tmp_path / "out.flow" / "work" / "status.json").write_text(text)
     with pytest.raises(ConfigError, match=r"is damaged|no flow has run"):
         status(tmp_path / "out")
+
+
+def test_another_codec_makes_other_episodes(toy, tmp_path: Path) -> None:
+    source, options = toy(1, camera=True), {"scheduler": "inprocess", "progress": False}
+    convert(source, tmp_path / "out", codec={"crf": 20}, **options)
+    with pytest.raises(ConfigError, match="makes it differently"):
+        convert(source, tmp_path / "out", codec={"crf": 40}, **options)
+
+
+def test_a_quarantined_episode_is_tried_anew_when_the_flow_changes(toy, go, tmp_path: Path) -> None:
+    source, bad = toy(2), tmp_path / "in" / "bad-e1"
+    bad.touch()
+    assert go(source, ["toy_scale"]).quarantined == 1
+    bad.unlink()
+    assert go(source, ["toy_scale"]).quarantined == 1, "the same work is not tried again unasked"
+    assert go(source, ["toy_scale", "toy_label"]).quarantined == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,22 @@ def test_licences_are_merged_or_refused_and_never_invented(toy) -> None:
         of("MIT", None)
     with pytest.raises(ConfigError, match="non-commercial"):
         of("MIT", "CC-BY-NC-4.0")
+
+
+def test_what_an_episode_as_read_depends_on(toy) -> None:
+    (source,) = open_sources([source_spec(str(toy(2)))])
+    first, second = source.refs
+    key = source.key(first)
+    plan = source.plan
+    others = (
+        replace(source, version="2"),
+        replace(source, plan=replace(plan, format="other")),
+        replace(source, plan=replace(plan, fps=plan.fps + 1)),
+        replace(source, plan=replace(plan, mapping={"fps": 3})),
+        replace(source, plan=replace(plan, sha256="0" * 64)),
+    )
+    assert len({key, source.key(second), *(other.key(first) for other in others)}) == 7
+    assert replace(source, plan=replace(plan, path="/elsewhere")).key(first) == key
+    # A folder grew: the file of this episode is what it was.
+    known = replace(first, extra={"sha256": "f" * 64, "place": 0})
+    assert source.key(known) == others[-1].key(known) != key
