@@ -187,3 +187,27 @@ def test_held_out_error_by_hand(frames):
     np.testing.assert_allclose(found.errors["first_mean_action"], mean_error(spec, guess, chunk, valid))
     std = frames.action[train].astype(np.float64).std(0)
     assert found.score["policy"] == pytest.approx(np.mean(np.array(found.errors["policy"]) / std), rel=1e-5)
+
+
+def test_a_batch_is_what_was_seen_and_done_in_the_same_frame(frames):
+    """Off by one, a policy would still learn, and lag."""
+    pool = frames.frames_of(train=True)
+    b = batch(frames, pool, replace(CONFIG, shift=0), 3)
+    assert np.isin(b.at, pool).all()
+    np.testing.assert_array_equal(b.chunk[:, 0], frames.action[b.at])
+    np.testing.assert_array_equal(b.state, frames.state[b.at])
+    np.testing.assert_array_equal(b.pictures, frames.look(b.at))
+    np.testing.assert_array_equal(b.instruction, frames.instruction[b.at])
+
+
+def test_scales_come_from_training_steps_inside_the_episodes_alone(frames):
+    spec, _ = specify(frames, CONFIG)
+    pool = frames.frames_of(train=True)
+    np.testing.assert_allclose(spec.state.mean, frames.state[pool].astype(float).mean(0))
+    inside = []
+    for at in pool:
+        stop = frames.stop[frames.episode[at]]
+        steps = frames.action[at : min(at + CONFIG.chunk, stop)].astype(float)
+        inside.append(np.column_stack([steps[:, :2] - frames.state[at, :2], steps[:, 2]]))
+    np.testing.assert_allclose(spec.target.mean, np.concatenate(inside).mean(0), atol=1e-7)
+    np.testing.assert_allclose(spec.target.std, np.concatenate(inside).std(0), rtol=1e-5)
