@@ -8,8 +8,9 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -58,12 +59,15 @@ def examine(folder: Path | None = None) -> Iterator[Check]:
 
 def require(part: str) -> None:
     """Raise `DataEngineError` with the line that installs what `part` of the engine lacks."""
-    check = check_part(part)
-    if check.state != "ok":
-        raise DataEngineError(f"this needs {check.found}. Install with:  {check.mend}")
+    if (lack := _lack(part)) is not None:
+        raise DataEngineError(f"this needs {lack.found}. Install with:  {lack.mend}")
 
 
 def check_part(part: str) -> Check:
+    return _lack(part) or Check(part, "ok", ", ".join(f"{m} {_version(m)}".strip() for m in NEEDS[part][0]))
+
+
+def _lack(part: str) -> Check | None:
     modules, libraries = NEEDS[part]
     absent = [m for m in modules if importlib.util.find_spec(m) is None]
     missing = [lib for lib in libraries if not _loads(lib)]
@@ -71,9 +75,7 @@ def check_part(part: str) -> Check:
         ([f"pip install 'vla-dataengine[{part}]'"] if absent else [])
         + ([f"sudo apt-get install -y {' '.join(PACKAGE_OF[lib] for lib in missing)}"] if missing else [])
     )
-    if absent or missing:
-        return Check(part, "missing", ", ".join(absent + missing), mend)
-    return Check(part, "ok", ", ".join(f"{m} {_version(m)}".strip() for m in modules))
+    return Check(part, "missing", ", ".join(absent + missing), mend) if absent or missing else None
 
 
 def _python() -> Check:
@@ -123,6 +125,12 @@ def _installed(distribution: str) -> bool:
 
 
 def _version(module: str) -> str:
-    for name in importlib.metadata.packages_distributions().get(module, []):
+    for name in _distributions().get(module, []):
         return importlib.metadata.version(name)
     return ""
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    """Which distributions bring a module; reads what every installed one says, half a second here."""
+    return importlib.metadata.packages_distributions()
