@@ -104,21 +104,28 @@ def test_only_a_tokenizer_is_fitted_as_one(tmp_path: Path) -> None:
     assert done.returncode == 2 and "'fast_tokenizer', 'action_bins'" in done.stderr
 
 
-def test_the_demo_prints_nothing_but_json_where_a_program_reads(monkeypatch, capsys, tmp_path: Path) -> None:
-    import dataengine.flow
-    from dataengine.cli import demo
+DEMO = """
+import sys
+from pathlib import Path
+import dataengine.doctor, dataengine.flow
+from dataengine.cli import demo
 
-    class Result:
-        exit_code = 0
+class Result:
+    exit_code = 0
 
-        def to_json(self) -> dict[str, str]:
-            return {"state": "finished"}
+    def to_json(self):
+        return {"state": "finished"}
 
-    monkeypatch.setattr(dataengine.flow, "run_flow", lambda *_, **__: Result())
-    monkeypatch.setattr("dataengine.doctor.require", lambda part: None)
-    demo.demo(tmp_path / "demo", episodes=4, steps=1, json=True)
-    printed = capsys.readouterr()
-    assert json.loads(printed.out) == {"state": "finished"} and "recorded 2 episodes" in printed.err
+dataengine.flow.run_flow = lambda *_, **__: Result()
+dataengine.doctor.require = lambda part: None
+demo.demo(Path(sys.argv[1]), episodes=4, steps=1, json=True)
+"""
+
+
+def test_the_demo_prints_nothing_but_json_where_a_program_reads(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DEMO, str(tmp_path / "demo")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert json.loads(done.stdout) == {"state": "finished"} and "recorded 2 episodes" in done.stderr
 
 
 def test_numbers_are_read_as_people_write_them() -> None:

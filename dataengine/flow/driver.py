@@ -189,6 +189,7 @@ class Driver:
                     out=str(self.folder.out),
                     run=self.run,
                     codec=codec,
+                    timeout=self.plan.spec.timeout,
                 )
                 index += 1
 

@@ -22,7 +22,9 @@ import yaml
 
 from dataengine.errors import ConfigError
 
-KEYS = ("name", "params", "source", "stages", "out", "then", "codec")
+KEYS = ("name", "params", "source", "stages", "out", "then", "codec", "timeout")
+# Nothing sensible takes a worker this long for one episode.
+TIMEOUT = 3600.0
 SOURCE_KEYS = ("path", "format", "mapping", "limit", "episodes")
 _PARAM = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 
@@ -52,7 +54,10 @@ class PartSpec:
 
 @dataclass(frozen=True)
 class FlowSpec:
-    """A whole flow, parameters filled in, all paths absolute. codec: fields of the store's video codec."""
+    """A whole flow, parameters filled in, all paths absolute.
+
+    codec: fields of the store's video codec. timeout: [s] after which an episode is given up; None: never.
+    """
 
     name: str
     sources: tuple[SourceSpec, ...]
@@ -60,6 +65,7 @@ class FlowSpec:
     stages: tuple[PartSpec, ...] = ()
     then: tuple[PartSpec, ...] = ()
     codec: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = TIMEOUT
 
 
 def load_flow(flow: str | Path | Mapping[str, Any] | FlowSpec, params: Mapping[str, Any] | None = None) -> FlowSpec:
@@ -103,7 +109,16 @@ def parse_flow(raw: Any, params: Mapping[str, Any] | None, where: str) -> FlowSp
         stages=tuple(_part(p, f"{where}: stages") for p in _listed(raw.get("stages"))),
         then=tuple(_part(p, f"{where}: then") for p in _listed(raw.get("then"))),
         codec=dict(codec),
+        timeout=_timeout(raw.get("timeout", TIMEOUT), where),
     )
+
+
+def _timeout(raw: Any, where: str) -> float | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 < raw < float("inf"):
+        raise ConfigError(f"{where}: 'timeout' is seconds for one episode (null: no limit), not {raw!r}")
+    return float(raw)
 
 
 def source_spec(raw: Any, where: str = "source") -> SourceSpec:

@@ -19,6 +19,7 @@ class Task:
     index: its place in source order. episode: `<file>:<name>`, for people. origin: which recording it is; source:
     what the episode as read depends on; key: what the result depends on. out: the store, an absolute path that
     every worker sees. observer: the stage that wants to see the episode after `stages`; None means seal.
+    timeout: [s] after which a worker gives it up, and itself.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Task:
     out: str
     run: str
     codec: Mapping[str, Any]
+    timeout: float | None = None
 
     @property
     def resources(self) -> dict[str, float]:

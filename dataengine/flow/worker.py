@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from dataengine.flow.stages import StagePlan, make_stage
 from dataengine.flow.task import MAX_TRIES, Dropped, Outcome, Output, Task
 from dataengine.plugins import Drop, Stage
 
+_LATE = "late"
+
 
 def process(task: Task) -> Outcome:
     """Do one task. What is wrong with the episode comes back as an outcome; what is wrong with this worker raises."""
@@ -42,14 +45,16 @@ def _process(task: Task) -> Outcome:
     if (known := recorded(folder, task.key)) is not None:
         return known
     tries = folder.tries(task.run, task.key)
-    begun = [line for line in read_lines(tries) if line.get("event") == "begin"]
-    if len(begun) >= MAX_TRIES:
+    lines = list(read_lines(tries))
+    begun = [line for line in lines if line.get("event") == "begin"]
+    if len(begun) >= MAX_TRIES or any(line.get("event") == _LATE for line in lines):
         return _given_up(task, tries, len(begun))
     append_line(tries, {"event": "begin", "host": socket.gethostname(), "pid": os.getpid()})
     run = _Run(task, folder, lambda stage: append_line(tries, {"event": "stage", "stage": stage}))
     stages = [make_stage(plan) for plan in task.stages]  # a wrong version or missing library ends the whole run
     try:
-        outcome = run.observe(stages) if task.observer else run.seal(stages)
+        with _deadline(task, tries):
+            outcome = run.observe(stages) if task.observer else run.seal(stages)
     except MissingDependency:
         raise
     except Exception as error:
@@ -190,11 +195,34 @@ def _converter(name: str) -> Any:
     return plugins.make("converters", name)
 
 
+@contextmanager
+def _deadline(task: Task, tries: Path) -> Iterator[None]:
+    """End this worker when the work's time is over, and note why: a library that hangs knows no other end."""
+    if task.timeout is None:
+        yield
+        return
+
+    def late() -> None:
+        append_line(tries, {"event": _LATE})
+        os._exit(1)
+
+    timer = threading.Timer(task.timeout, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _given_up(task: Task, tries: Path, count: int) -> Outcome:
-    """The verdict on a task that was begun three times and never ended: it takes its worker down."""
-    places = [line["stage"] for line in read_lines(tries) if line.get("event") == "stage"]
-    at = places[-1] if places else "read"
-    reason = f"the worker died {count} times (last in {at!r}): out of memory, or a crash inside a library"
+    """The verdict on a task that takes its worker down: begun three times and never ended, or not ended in time."""
+    lines = list(read_lines(tries))
+    at = next((line["stage"] for line in reversed(lines) if line.get("event") == "stage"), "read")
+    if any(line.get("event") == _LATE for line in lines):
+        reason = f"took longer than {task.timeout:g} s (last in {at!r}); raise the flow's `timeout` if it needs that"
+    else:
+        reason = f"the worker died {count} times (last in {at!r}): out of memory, or a crash inside a library"
     tries.unlink(missing_ok=True)
     return Outcome(task.key, "failed", stage=at, reason=reason, tries=count)
 

@@ -47,6 +47,7 @@ def test_a_value_cannot_add_keys_to_the_flow() -> None:
         ({"source": "a", "out": ["b"]}, {}, "one store"),
         ({"source": "a", "out": "b", "stages": [{"x": 1, "y": 2}]}, {}, "an entry is a name"),
         ({"source": "a", "out": "b", "stages": [{"x": 3}]}, {}, "an entry is a name"),
+        ({"source": "a", "out": "b", "timeout": 0}, {}, "'timeout' is seconds for one episode"),
         ([1], {}, "a flow is a mapping"),
     ],
 )
