@@ -24,11 +24,14 @@ def seal_shard(episode: Episode, folder: Path, codec: Mapping[str, Any]) -> None
     """Encode or remux an episode's clips and write its immutable files; the same episode gives the same files."""
     from dataengine.store.schema import as_stored
     from dataengine.store.shard import seal
-    from dataengine.video import Codec
+    from dataengine.video import Codec, close_readers
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     features = {key: as_stored(feature) for key, feature in episode.features.items()}
-    seal(episode, folder, features=features, codec=Codec(**codec))
+    try:
+        seal(episode, folder, features=features, codec=Codec(**codec))
+    finally:
+        close_readers()  # what was written is not read here again, and a decoder holds megabytes
 
 
 def open_shard(folder: Path) -> Shard:

@@ -10,9 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import store_made
 
 from dataengine.flow import memory
 from dataengine.flow.cluster import _local
+from dataengine.flow.shards import seal_shard
 
 MEASURED = """
 import resource, sys
@@ -49,6 +51,14 @@ def test_local_workers_keep_the_memory_of_pictures() -> None:
         (found,) = client.run(lambda: dict(os.environ)).values()
     assert {name: found.get(name) for name in memory.ENVIRON} == {k: str(v) for k, v in memory.ENVIRON.items()}
     assert found["OMP_NUM_THREADS"] == "1"  # what else Dask sets stays
+
+
+def test_no_video_stays_open_after_its_episode(tmp_path: Path) -> None:
+    for number in range(3):
+        seal_shard(store_made.episode(number), tmp_path / f"shard-{number}", {})
+        assert list((tmp_path / f"shard-{number}").glob("*.mp4"))
+        open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        assert not [name for name in open_files if str(tmp_path) in name]
 
 
 def aloha(folder: Path, episodes: int, frames: int) -> Path:
