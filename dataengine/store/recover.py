@@ -17,6 +17,7 @@ from dataengine.errors import DataEngineError, StoreError
 from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import commit as commits
 from dataengine.store import files, layout, stats
+from dataengine.store.lock import label_lock
 
 _NOTED = f"{layout.UNDO}/labels.json"
 
@@ -71,10 +72,11 @@ def recover(root: Path) -> list[str]:
     if _info(root) != commit.info:
         files.write_json(root / layout.INFO, commit.info, indent=2)
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
-    for stray in sorted(_leftovers(root, commit)):
-        files.remove(stray)
-        place = stray.relative_to(root) if stray.is_relative_to(root) else stray.name
-        done.append(f"{place}: removed")
+    with label_lock(root, exclusive=True):  # labels have writers of their own: what they have in hand is no leftover
+        for stray in sorted(_leftovers(root, commit)):
+            files.remove(stray)
+            place = stray.relative_to(root) if stray.is_relative_to(root) else stray.name
+            done.append(f"{place}: removed")
     return done
 
 

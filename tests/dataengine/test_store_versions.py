@@ -16,6 +16,7 @@ from store_made import DEPTH, FEATURES, FPS, FRONT, SMALL, episode, write_scores
 from dataengine.episode import Label
 from dataengine.errors import EpisodeError, StoreError, StoreLocked
 from dataengine.store import FrameReader, Store
+from dataengine.store.lock import label_lock
 from dataengine.video import Codec
 
 
@@ -205,6 +206,20 @@ def test_labels_that_cannot_be_columns_are_named(tmp_path: Path) -> None:
         store.materialize("words")
     with pytest.raises(EpisodeError, match="frame 0: label 'gap' says nothing about some frames"):
         store.materialize("gap")
+
+
+def test_what_a_label_writer_has_in_hand_is_no_leftover(tmp_path: Path) -> None:
+    store = made(tmp_path / "s", 2)
+    begun = store.root / "labels" / "score" / "00000000-abc.parquet.1234.tmp"
+    begun.parent.mkdir(parents=True)
+    with label_lock(store.root, exclusive=False):
+        begun.write_bytes(b"half of it")
+        packing = threading.Thread(target=Store.open(store.root).compact)
+        packing.start()
+        packing.join(1.0)
+        assert packing.is_alive() and begun.exists()
+    packing.join(30)  # and when its writer is gone, it is one
+    assert not packing.is_alive() and not list(store.root.rglob("*.tmp"))
 
 
 def test_labels_written_by_several_processes_while_the_store_is_packed(tmp_path: Path) -> None:
