@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lerobot_folders import Folder, write_v2, write_v3
 
 
 def dataengine(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -102,6 +103,18 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path: Path) -> None:
 def test_only_a_tokenizer_is_fitted_as_one(tmp_path: Path) -> None:
     done = dataengine("tokenizer", str(tmp_path), str(tmp_path / "o"), "--kind", "publish")
     assert done.returncode == 2 and "'fast_tokenizer', 'action_bins'" in done.stderr
+
+
+def test_a_conversion_prints_nothing_but_json_where_a_program_reads(tmp_path: Path) -> None:
+    write_v2(tmp_path / "old", Folder())
+    write_v3(tmp_path / "new", Folder(lengths=(8, 5), robot_type="leg"))
+    old, new, out = str(tmp_path / "old"), str(tmp_path / "new"), str(tmp_path / "out")
+    merged = dataengine("convert", old, new, out, "--json", "--workers", "1")
+    assert json.loads(merged.stdout)["kept"] == len(Folder().lengths) + 2
+    assert "note: embodiments differ" in merged.stderr
+    written = dataengine("convert", out, str(tmp_path / "aloha"), "--to", "aloha", "--limit", "1", "--json")
+    assert len(json.loads(written.stdout)["files"]) == 1
+    assert len(list((tmp_path / "aloha").glob("*.hdf5"))) == 1
 
 
 DEMO = """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dataengine.cli.output import JsonFlag, console, finish, show_json
+from dataengine.cli.output import JsonFlag, console, errors, finish, show_json
 
 
 def convert(
@@ -40,10 +41,10 @@ def convert(
     if dry_run or write_mapping:
         from dataengine.flow.source import expand
 
-        _describe([path for source in sources for path in expand(str(source))], mapping, write_mapping, json)
+        _describe([p for source in sources for p in expand(str(source))], mapping, format, write_mapping, json)
         return
     if to is not None:
-        _export(sources, out, to, mapping)
+        _export(sources, out, to, mapping, format, limit, json)
         return
     require("flow")
     from dataengine.flow import convert as run
@@ -64,11 +65,13 @@ def _merged(sources: list[Path], mapping: Path | None, common: bool) -> list[Any
     laid = read_yaml(mapping) if mapping else None
     merge = plan_merge([MergeSource(s, laid) for s in sources], features="common" if common else "same")
     for note in merge.notes:
-        console.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}", markup=False)
     return merge.sources()
 
 
-def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, as_json: bool) -> None:
+def _describe(
+    sources: list[Path], mapping: Path | None, format: str | None, write_to: Path | None, as_json: bool
+) -> None:
     from converters.report import describe, plan_to_show, render, write_mapping
     from dataengine.detect import find_converter
     from dataengine.guard import read_yaml
@@ -76,7 +79,7 @@ def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, 
     laid = read_yaml(mapping) if mapping else None
     found = []
     for source in sources:
-        converter = find_converter(source)
+        converter = find_converter(source, format)
         plan = plan_to_show(converter, source, laid)
         copied = converter.copied(plan) if hasattr(converter, "copied") else {}
         found.append(describe(plan, copied=copied))
@@ -88,7 +91,15 @@ def _describe(sources: list[Path], mapping: Path | None, write_to: Path | None, 
         show_json(found)
 
 
-def _export(sources: list[Path], out: Path, to: str, mapping: Path | None) -> None:
+def _export(
+    sources: list[Path],
+    out: Path,
+    to: str,
+    mapping: Path | None,
+    format: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     from dataengine.detect import find_converter
     from dataengine.errors import ConfigError
     from dataengine.guard import read_yaml
@@ -98,6 +109,10 @@ def _export(sources: list[Path], out: Path, to: str, mapping: Path | None) -> No
     if not hasattr(target, "write"):
         raise ConfigError(f"{to!r} can be read but not written")
     laid = read_yaml(mapping) if mapping else None
-    read = [(c, c.plan(s, laid)) for s in sources for c in [find_converter(s)]]
-    written = target.write((c.read(plan, ref) for c, plan in read for ref in plan.episodes), out)
-    console.print(f"wrote {len(written)} files to {out}", markup=False)
+    read = [(c, c.plan(s, laid)) for s in sources for c in [find_converter(s, format)]]
+    episodes = islice(((c, plan, ref) for c, plan in read for ref in plan.episodes), limit)
+    written = target.write((c.read(plan, ref) for c, plan, ref in episodes), out)
+    if as_json:
+        show_json({"files": [str(path) for path in written]})
+    else:
+        console.print(f"wrote {len(written)} files to {out}", markup=False)
