@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-DATA = Path(os.environ.get("DATAENGINE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("DATAENGINE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")).resolve()
 
 
 def record(name: str, figures: Mapping[str, Any], *, met: bool | None, module: str | None = None) -> None:
