@@ -118,10 +118,7 @@ class Aloha(FileConverter):
                 camera = packed or camera_of(rule.source, dataset)
                 if camera is None:
                     raise SourceError(path.name, f"{rule.source} holds no pictures")
-                clips[rule.source] = Hdf5Clip(
-                    str(path), rule.source, 0, len(dataset), camera.height, camera.width, plan.fps,
-                    ref.extra["sha256"], camera.kind, encoded=packed is not None,
-                )  # fmt: skip
+                clips[rule.source] = Hdf5Clip.of(path, dataset, camera, plan, ref, encoded=packed is not None)
             extra = {name: bool(file.attrs[name]) for name in ("sim", "compress") if name in file.attrs}
         return RawEpisode(
             columns,

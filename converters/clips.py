@@ -31,6 +31,14 @@ class RawClip(Clip):
     """
 
 
+def blocks(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """Rows `start` to `stop` in pieces that end at multiples of `step`, as chunks of a file do."""
+    while start < stop:
+        until = min(stop, (start // step + 1) * step)
+        yield start, until
+        start = until
+
+
 @dataclass(frozen=True)
 class MappedClip(Clip):
     """A clip seen through a camera's rule: upright, RGB uint8 or float32 metres, channels last.

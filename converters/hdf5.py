@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from converters.clips import RawClip
+from converters.clips import RawClip, blocks
 from converters.pictures import decode, picture_size
 from converters.raw import Camera, Column
 from dataengine import guard
 from dataengine.errors import EpisodeError, SourceError, UnsafeSource
 from dataengine.guard import open_hdf5
-from dataengine.source import Assumption
+from dataengine.source import Assumption, EpisodeRef, Plan
 
 if TYPE_CHECKING:
     import h5py
@@ -51,6 +51,12 @@ class Hdf5Clip(RawClip):
     kind: Literal["rgb", "depth"] = "rgb"
     encoded: bool = False
 
+    @classmethod
+    def of(cls, path: Path, dataset: h5py.Dataset, camera: Camera, plan: Plan, ref: EpisodeRef, **more: Any) -> Self:
+        """A whole dataset of a file that holds this episode."""
+        size = (camera.height, camera.width)
+        return cls(str(path), dataset.name, 0, len(dataset), *size, plan.fps, ref.extra["sha256"], camera.kind, **more)
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         first, last, _ = slice(start, stop).indices(self.length)
         if first >= last:
@@ -58,12 +64,9 @@ class Hdf5Clip(RawClip):
         with open_hdf5(self.path) as file:
             dataset = file[self.dataset]
             step = _block_rows(dataset)
-            at, end = self.start + first, self.start + last
-            while at < end:
-                until = min(end, (at // step + 1) * step)
+            for at, until in blocks(self.start + first, self.start + last, step):
                 for row, values in enumerate(dataset[at:until], at):
                     yield self._picture(values, row) if self.encoded else values
-                at = until
 
     def slice(self, start: int, stop: int) -> Hdf5Clip:
         return replace(self, start=self.start + start, length=stop - start)

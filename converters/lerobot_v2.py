@@ -10,54 +10,47 @@ Videos are handed on as whole-file clips and never decoded here; a store remuxes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from converters.base import Converter
 from converters.groot import ANNOTATION, annotation_label, is_validity, read_modality, without_validity
-from converters.lerobot_cameras import copied_videos, find_camera, keep_coding, left_out, picture_clip, video_clip
+from converters.lerobot_cameras import find_camera
+from converters.lerobot_folder import Contents, LeRobotFolder
 from converters.lerobot_info import Info, read_info, version_of
-from converters.lerobot_rows import find_rows, open_parquet, read_rows, to_array
+from converters.lerobot_rows import Rows, find_rows, open_parquet, to_array
 from converters.lerobot_survey import (
-    frame_tasks,
     propose,
     surplus_notes,
     total_notes,
     undeclared,
     without_absent,
-    without_problems_of_unused_cameras,
 )
 from converters.lerobot_v2_meta import (
-    Contents,
     forget_cameras,
     phantom_cameras,
-    read_contents,
     read_episodes,
+    read_tasks,
     refer,
     video_file,
 )
-from converters.mapping import SourceMapping
-from converters.raw import Camera, RawEpisode, Survey
-from dataengine.episode import Clip, Feature, Label
+from converters.raw import Camera, Survey
+from dataengine.episode import Label
 from dataengine.errors import EpisodeError, SourceError
 from dataengine.guard import safe_join
-from dataengine.source import EpisodeRef, Plan
-from dataengine.video import probe_guarded
-
-_INDEX = Feature("int64", (1,))
-_TIME = Feature("float64", (1,), unit="s")
+from dataengine.source import EpisodeRef
 
 
-class LeRobotV2(Converter):
+class LeRobotV2(LeRobotFolder):
     """LeRobot v2.0 and v2.1, GR00T's modality.json and annotations included."""
 
     name = "lerobot_v2"
     reads = "LeRobot v2.0 and v2.1 folders, GR00T's too"
+    tasks_file = "meta/tasks.jsonl"
+    read_tasks = staticmethod(read_tasks)
 
     def sniff(self, path: Path) -> bool:
         return path.is_dir() and (version_of(path) or "").startswith("v2.")
@@ -77,7 +70,7 @@ class LeRobotV2(Converter):
         return None
 
     def survey(self, path: Path) -> Survey:
-        contents = read_contents(path)
+        contents = self.contents(path)
         info = contents.info
         refs = tuple(refer(info, entry) for entry in read_episodes(path))
         usable = [ref for ref in refs if ref.problem is None]
@@ -109,50 +102,18 @@ class LeRobotV2(Converter):
             ),
         )
 
-    def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
-        plan = super().plan(path, mapping, hashed=hashed)
-        return keep_coding(without_problems_of_unused_cameras(plan), read_contents(Path(plan.path)).info.cameras)
+    def rows(self, info: Info, ref: EpisodeRef) -> Rows:
+        return find_rows(safe_join(info.root, ref.extra["file"]), None)
 
-    def copied(self, plan: Plan) -> Mapping[str, int]:
-        return copied_videos(plan, read_contents(Path(plan.path)).info.cameras)
+    def video(self, info: Info, ref: EpisodeRef, camera: str) -> tuple[str, int | None]:
+        return video_file(info, int(ref.extra["index"]), camera), None
 
-    def raw(self, plan: Plan, ref: EpisodeRef) -> RawEpisode:
-        root = Path(plan.path)
-        contents = read_contents(root)
-        info, index = contents.info, int(ref.extra["index"])
-        rows = find_rows(safe_join(root, ref.extra["file"]), None)
-        if len(rows) != ref.length:
-            raise EpisodeError(ref.name, f"the table has {len(rows)} rows, the plan {ref.length}; make the plan again")
-        annotations = [key for key in info.columns if key.startswith(ANNOTATION)]
-        table = read_rows(rows, [*info.columns, "timestamp", "task_index", "episode_index"])
-        if "episode_index" in table.column_names:
-            own = to_array(table, "episode_index", _INDEX, ref.name)
-            if (own != index).any():
-                other = int(own[own != index][0])
-                raise EpisodeError(ref.name, f"its table says it is episode {other}", feature="episode_index")
-        rules = SourceMapping.from_dict(plan.mapping)
-        clips: dict[str, Clip] = {}
-        surplus: dict[str, int] = {}
-        for rule in rules.cameras.values():
-            key, feature = rule.source, info.cameras[rule.source]
-            if feature.dtype == "video":
-                video = safe_join(root, video_file(info, index, key))
-                clips[key] = video_clip(video, rule, feature, plan.fps, ref)
-                surplus[key] = probe_guarded(video).frames - ref.length
-            else:
-                clips[key] = picture_clip(rows, key, feature, plan.fps, ref)
-        texts, places = frame_tasks(table, contents.tasks, ref)
-        return RawEpisode(
-            columns=_columns(table, info, rules.columns(), ref.name),
-            clips=clips,
-            tasks=texts,
-            frame_tasks=places,
-            labels={key.removeprefix(ANNOTATION): _annotation(table, key, contents, ref.name) for key in annotations},
-            embodiment=info.embodiment,
-            split=info.split_of(index),
-            extra={"info": dict(info.others)} if info.others else {},
-            remarks=left_out(surplus),
-        )
+    def label_columns(self, info: Info) -> Sequence[str]:
+        return [key for key in info.columns if key.startswith(ANNOTATION)]
+
+    def labels(self, table: pa.Table, contents: Contents, ref: EpisodeRef) -> dict[str, Label]:
+        annotations = self.label_columns(contents.info)
+        return {key.removeprefix(ANNOTATION): _annotation(table, key, contents, ref.name) for key in annotations}
 
 
 def _camera(info: Info, key: str, usable: list[EpisodeRef], notes: list[str]) -> Camera:
@@ -162,12 +123,6 @@ def _camera(info: Info, key: str, usable: list[EpisodeRef], notes: list[str]) ->
         return find_camera(key, info.cameras[key], [rows], notes)
     videos = (video_file(info, ref.extra["index"], key) for ref in usable if key not in ref.extra["missing"])
     return find_camera(key, info.cameras[key], (safe_join(info.root, video) for video in videos), notes)
-
-
-def _columns(table: pa.Table, info: Info, taken: set[str], episode: str) -> dict[str, np.ndarray]:
-    """The columns the mapping takes, each as `(T, *shape)`."""
-    features = {**info.columns, "timestamp": _TIME}
-    return {key: to_array(table, key, feature, episode) for key, feature in features.items() if key in taken}
 
 
 def _annotation(table: pa.Table, key: str, contents: Contents, episode: str) -> Label:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from converters.lerobot_cameras import frames_of
-from converters.lerobot_info import Info, fill_template, read_info
+from converters.lerobot_info import Info, fill_template
 from converters.lerobot_rows import find_rows, read_rows, to_array
 from converters.lerobot_survey import clock_differs
 from dataengine.episode import Feature
@@ -22,26 +21,7 @@ _VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_ind
 _TIME = Feature("float64", (1,), unit="s")
 
 
-@dataclass(frozen=True)
-class Contents:
-    """info.json and tasks.jsonl of a dataset. tasks: text by task index."""
-
-    info: Info
-    tasks: Mapping[int, str]
-
-
-def read_contents(root: Path) -> Contents:
-    """Checked and kept: every episode of a dataset asks for it."""
-    places = (root / "meta" / "info.json", root / "meta" / "tasks.jsonl")
-    return _read_contents(root, tuple(p.stat().st_mtime_ns if p.exists() else 0 for p in places))
-
-
-@lru_cache(maxsize=4)
-def _read_contents(root: Path, changed: tuple[int, ...]) -> Contents:
-    return Contents(read_info(root), _read_tasks(root))
-
-
-def _read_tasks(root: Path) -> dict[int, str]:
+def read_tasks(root: Path) -> dict[int, str]:
     place = safe_join(root, "meta/tasks.jsonl")
     tasks: dict[int, str] = {}
     for n, line in enumerate(read_jsonl(place) if place.exists() else [], 1):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from converters.lerobot_cameras import on_time
-from converters.lerobot_info import Info, fill_template, read_info
+from converters.lerobot_info import Info, fill_template
 from converters.lerobot_rows import index_column, open_parquet, read_groups
 from converters.lerobot_survey import clock_differs
 from dataengine.errors import SourceError
@@ -27,14 +26,6 @@ from dataengine.video.index import index_of
 
 _VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _NEEDED = ("episode_index", "length", "data/chunk_index", "data/file_index")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """info.json and tasks.parquet of a dataset. tasks: text by task index."""
-
-    info: Info
-    tasks: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -49,18 +40,7 @@ class Span:
     surplus: int = 0
 
 
-def read_contents(root: Path) -> Contents:
-    """Checked and kept: every episode of a dataset asks for it."""
-    places = (root / "meta" / "info.json", root / "meta" / "tasks.parquet")
-    return _read_contents(root, tuple(p.stat().st_mtime_ns if p.exists() else 0 for p in places))
-
-
-@lru_cache(maxsize=4)
-def _read_contents(root: Path, changed: tuple[int, ...]) -> Contents:
-    return Contents(read_info(root), _read_tasks(root))
-
-
-def _read_tasks(root: Path) -> dict[int, str]:
+def read_tasks(root: Path) -> dict[int, str]:
     """The text column is called `task`, or `__index_level_0__` where pandas wrote an unnamed index."""
     place = safe_join(root, "meta/tasks.parquet")
     if not place.exists():

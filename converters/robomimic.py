@@ -119,10 +119,7 @@ class Robomimic(FileConverter):
                 camera = camera_of(rule.source, dataset)
                 if camera is None:
                     raise SourceError(path.name, f"data/{place}/{rule.source} holds no pictures")
-                clips[rule.source] = Hdf5Clip(
-                    str(path), dataset.name, 0, len(dataset), camera.height, camera.width, plan.fps,
-                    ref.extra["sha256"], camera.kind,
-                )  # fmt: skip
+                clips[rule.source] = Hdf5Clip.of(path, dataset, camera, plan, ref)
             extra = _extra(path, file["data"], demo)
         return RawEpisode(columns, clips, tasks=ref.tasks, split=ref.extra.get("split"), extra=extra)
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from converters.clips import RawClip
+from converters.clips import RawClip, blocks
 from converters.files import FileConverter, FileSketch, Proposal, Sketch, file_of, natural
 from converters.hdf5 import SMALLEST, brightest
 from converters.mapping import SourceMapping
@@ -61,15 +61,12 @@ class ZarrClip(RawClip):
         array = open_array(Path(self.path), self.array)
         row = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
         step = max(1, _BLOCK // (row * array.chunks[0])) * array.chunks[0]
-        at, end = self.start + first, self.start + last
-        while at < end:
-            until = min(end, (at // step + 1) * step)
+        for at, until in blocks(self.start + first, self.start + last, step):
             try:
                 block = np.asarray(array[at:until])
             except Exception as error:  # every codec has exceptions of its own
                 raise EpisodeError(self.array, f"rows {at}:{until} cannot be decoded: {error}") from error
             yield from block
-            at = until
 
     def slice(self, start: int, stop: int) -> ZarrClip:
         return replace(self, start=self.start + start, length=stop - start)
