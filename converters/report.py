@@ -15,21 +15,30 @@ from typing import Any
 import yaml
 
 from dataengine import guard
-from dataengine.detect import plan_with
+from dataengine.detect import find_converter, plan_with
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError, RateUnknown
 from dataengine.source import Assumption, Plan
 
 # One core of a small server, measured on twelve real sets of small size and right for each of them within a factor of
-# two: starting; an episode's tables, statistics and files; each of its cameras; reading and encoding (h264, veryfast)
+# two: starting; an episode's tables, statistics and files; each of its cameras; reading and encoding (h264)
 # a million colour pixels, and depth without loss. Copying packets costs what opening a file does.
-_SECONDS_TO_START = 7.0
+_SECONDS_TO_START = 5.0
 _SECONDS_PER_EPISODE, _SECONDS_PER_CLIP = 0.05, 0.03
 _SECONDS_PER_MEGAPIXEL = {"image": 0.035, "depth": 0.080}
 # Of simulated depth; a noisy sensor's takes several times as much.
 _BYTES_PER_PIXEL = {"image": 0.03, "depth": 0.2}
 _BYTES_OF_STORE, _BYTES_PER_EPISODE, _BYTES_PER_ROW = 80_000, 10_000, 36
 _SHOWN = 12
+
+
+def look(
+    path: Path, mapping: Mapping[str, Any] | None = None, format: str | None = None
+) -> tuple[Plan, Mapping[str, int]]:
+    """A plan to show, and the bytes of video that a store would copy, by camera."""
+    converter = find_converter(path, format)
+    plan = plan_to_show(converter, path, mapping)
+    return plan, converter.copied(plan) if hasattr(converter, "copied") else {}
 
 
 def plan_to_show(converter: Any, path: Path, mapping: Mapping[str, Any] | None = None) -> Plan:

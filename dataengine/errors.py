@@ -71,6 +71,10 @@ class StoreLocked(StoreError):
     """Somebody else is writing to the store; the message says who."""
 
 
+class MachineError(DataEngineError):
+    """The machine fails whatever is tried on it, such as a full disk; no episode's fault."""
+
+
 class Refused(DataEngineError):
     """Something that would leave the machine must not: preflight found a reason."""
 

@@ -72,16 +72,13 @@ def _merged(sources: list[Path], mapping: Path | None, common: bool) -> list[Any
 def _describe(
     sources: list[Path], mapping: Path | None, format: str | None, write_to: Path | None, as_json: bool
 ) -> None:
-    from converters.report import describe, plan_to_show, render, write_mapping
-    from dataengine.detect import find_converter
+    from converters.report import describe, look, render, write_mapping
     from dataengine.guard import read_yaml
 
     laid = read_yaml(mapping) if mapping else None
     found = []
     for source in sources:
-        converter = find_converter(source, format)
-        plan = plan_to_show(converter, source, laid)
-        copied = converter.copied(plan) if hasattr(converter, "copied") else {}
+        plan, copied = look(source, laid, format)
         found.append(describe(plan, copied=copied))
         if not as_json:
             console.print(render(plan, copied=copied), markup=False)

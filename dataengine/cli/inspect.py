@@ -20,12 +20,9 @@ def inspect(
         from dataengine.doctor import require
 
         require("convert")
-        from converters.report import describe, plan_to_show, render
-        from dataengine.detect import find_converter
+        from converters.report import describe, look, render
 
-        converter = find_converter(path)
-        plan = plan_to_show(converter, path)
-        copied = converter.copied(plan) if hasattr(converter, "copied") else {}
+        plan, copied = look(path)
         if json:
             show_json(describe(plan, copied=copied))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from dataengine.errors import ConfigError, DataEngineError, MissingDependency
+from dataengine.errors import ConfigError, DataEngineError, MachineError, MissingDependency
 from dataengine.flow.cluster import Executor
 from dataengine.flow.events import Cancelled, EventLog
 from dataengine.flow.task import MAX_TRIES, Outcome, Task
@@ -79,7 +79,7 @@ def _room(workers: Executor | None) -> int:
 
 def _failure(task: Task, error: BaseException, times: int) -> Outcome:
     """What an exception outside of an episode's own work means: the flow's fault, or a lost worker."""
-    if isinstance(error, ConfigError | MissingDependency):
+    if isinstance(error, ConfigError | MissingDependency | MachineError):
         raise error
     reason = f"{type(error).__name__}: {error}"
     if not _is_loss(error):

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dataengine.errors import DataEngineError
 from dataengine.flow import memory
 from dataengine.flow.cluster import Executor
 from dataengine.flow.committer import Committer, Verdict
@@ -21,7 +20,7 @@ from dataengine.flow.fingerprint import chain_key, digest, part_key, plain
 from dataengine.flow.folder import FlowFolder, read_json, write_json
 from dataengine.flow.plan import FlowPlan
 from dataengine.flow.progress import Progress
-from dataengine.flow.quarantine import Quarantine, Quarantined, blames_machine
+from dataengine.flow.quarantine import Quarantine, Quarantined
 from dataengine.flow.stages import StagePlan, make_stage
 from dataengine.flow.tally import Tally
 from dataengine.flow.task import Outcome, Task
@@ -105,10 +104,6 @@ class Driver:
                 self.events.write("drop", episode=task.episode, stage=drop.stage, reason=drop.reason)
 
     def _quarantine(self, task: Task, outcome: Outcome, *, count: bool = True) -> None:
-        """Put an episode aside; `DataEngineError` where the machine failed it, for then it would put all aside."""
-        if blames_machine(outcome.reason):
-            hint = "make room or choose another `out`, and run the same command again to go on from here"
-            raise DataEngineError(f"{self.folder.out}: {outcome.reason} (at {task.episode}) – {hint}")
         key = self._quarantine_key(task.source)
         entry = Quarantined(key, task.episode, outcome.stage, outcome.reason, outcome.tries, self.run)
         self.quarantine.add(entry)

@@ -6,8 +6,6 @@ work that failed (its chain key): when the source, a mapping or a stage changes,
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,14 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dataengine.flow.folder import append_line, read_lines
-
-# A disk that is full or cannot be written is no episode's fault.
-_MACHINE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-
-
-def blames_machine(reason: str) -> bool:
-    """Whether an episode failed for what would fail any other as well."""
-    return any(said in reason for said in _MACHINE)
 
 
 @dataclass(frozen=True)

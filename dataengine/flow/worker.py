@@ -6,6 +6,7 @@ A task that kills its worker leaves its begun tries behind, and after three of t
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -19,7 +20,7 @@ from typing import Any
 
 from dataengine import plugins
 from dataengine.episode import Episode, Label, Step, hash_table
-from dataengine.errors import DataEngineError, EpisodeError, MissingDependency, UnsafeSource
+from dataengine.errors import DataEngineError, EpisodeError, MachineError, MissingDependency, UnsafeSource
 from dataengine.flow import memory
 from dataengine.flow.fingerprint import base_key, digest, result_key
 from dataengine.flow.folder import FlowFolder, append_line, read_json, read_lines, write_json
@@ -58,6 +59,9 @@ def _process(task: Task) -> Outcome:
     except MissingDependency:
         raise
     except Exception as error:
+        if (fault := _machine_fault(error)) is not None:
+            hint = "make room or choose another `out`, and run the same command again to go on from here"
+            raise MachineError(f"{folder.out}: {fault} (at {task.episode}) – {hint}") from error
         count = len(begun) + 1
         final = count >= MAX_TRIES or isinstance(error, EpisodeError | UnsafeSource)
         if final:
@@ -193,6 +197,15 @@ class _Run:
 def _converter(name: str) -> Any:
     """Converters have no state: one for all episodes of a process."""
     return plugins.make("converters", name)
+
+
+def _machine_fault(error: BaseException | None) -> str | None:
+    """What the system said, where a disk that is full or cannot be written stands behind an error."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager

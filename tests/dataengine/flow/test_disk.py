@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataengine.errors import DataEngineError
+from dataengine.errors import DataEngineError, EpisodeError, MachineError, VideoError
 from dataengine.flow import worker
 from dataengine.flow.events import EventLog
 from dataengine.store import Store
@@ -34,6 +34,26 @@ def test_a_full_disk_ends_the_run_and_no_episode_is_blamed(toy, go, tmp_path: Pa
     result = go(source)
     assert (result.kept, result.reused, result.quarantined) == (4, 2, 0)
     assert result.digest == go(source, out="fresh").digest
+
+
+def test_a_full_disk_is_known_behind_what_a_library_said(toy, go, tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise VideoError("front.mp4", "cannot be written") from error
+
+    monkeypatch.setattr(worker, "seal_shard", full)
+    with pytest.raises(MachineError, match=r"No space left.*at toy\.json:e0"):
+        go(toy(2))
+
+
+def test_an_episode_that_speaks_of_a_full_disk_is_still_its_own_fault(toy, go, monkeypatch) -> None:
+    def said(*arguments):
+        raise EpisodeError("e0", f"its note says {os.strerror(errno.ENOSPC)}")
+
+    monkeypatch.setattr(worker, "seal_shard", said)
+    assert go(toy(2)).quarantined == 2
 
 
 def test_a_disk_that_takes_no_report_is_said(toy, go, tmp_path: Path, monkeypatch) -> None:
