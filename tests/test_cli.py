@@ -119,17 +119,25 @@ def test_a_conversion_prints_nothing_but_json_where_a_program_reads(tmp_path: Pa
 
 DEMO = """
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import dataengine.doctor, dataengine.flow
 from dataengine.cli import demo
 
+@dataclass
 class Result:
-    exit_code = 0
+    report: str
+    exit_code: int = 0
 
     def to_json(self):
-        return {"state": "finished"}
+        return asdict(self)
 
-dataengine.flow.run_flow = lambda *_, **__: Result()
+def run(flow, **_):
+    report = Path(flow["out"] + ".html")
+    report.write_text("what a person reads")
+    return Result(str(report))
+
+dataengine.flow.run_flow = run
 dataengine.doctor.require = lambda part: None
 demo.demo(Path(sys.argv[1]), episodes=4, steps=1, json=True)
 """
@@ -138,7 +146,9 @@ demo.demo(Path(sys.argv[1]), episodes=4, steps=1, json=True)
 def test_the_demo_prints_nothing_but_json_where_a_program_reads(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DEMO, str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert json.loads(done.stdout) == {"state": "finished"} and "recorded 2 episodes" in done.stderr
+    report = tmp_path / "demo" / "report.html"  # where the README says it is
+    assert json.loads(done.stdout) == {"report": str(report), "exit_code": 0}
+    assert report.read_text() == "what a person reads" and "recorded 2 episodes" in done.stderr
 
 
 def test_numbers_are_read_as_people_write_them() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +32,8 @@ def demo(
     with serving(out.absolute() / "hub") as hub:
         say.print(f"a Hub for rehearsals runs at {hub} while the demo does", markup=False)
         result = run_flow(_flow(out.absolute(), sources, hub, steps), progress=not json)
+    if result.report is not None:
+        result = replace(result, report=str(copyfile(result.report, out / "report.html")))
     finish(result, json)
 
 

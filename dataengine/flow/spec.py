@@ -89,10 +89,12 @@ def parse_flow(raw: Any, params: Mapping[str, Any] | None, where: str) -> FlowSp
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: a flow is a mapping with the keys {', '.join(KEYS)}")
     _known(raw, KEYS, where)
-    raw = fill(raw, _parameters(raw, params or {}, where), where)
+    written, raw = raw, fill(raw, _parameters(raw, params or {}, where), where)
     for key in ("source", "out"):
         if not raw.get(key):
-            raise ConfigError(f"{where}: {key!r} is missing" + (" (use --set)" if key in (params or {}) else ""))
+            wanted = " ".join(f"--set {name}=…" for name in sorted(set(names_in(written.get(key)))))
+            hint = f"; give it with {wanted}" if wanted else ""
+            raise ConfigError(f"{where}: {key!r} is missing{hint}")
     if not isinstance(raw["out"], str | Path):
         raise ConfigError(f"{where}: 'out' is the path of one store, not {raw['out']!r}")
     out = Path(os.path.abspath(Path(raw["out"]).expanduser()))  # noqa: PTH100 - resolve() would follow a version link

@@ -44,6 +44,7 @@ def test_a_value_cannot_add_keys_to_the_flow() -> None:
         ({"source": {"path": "a", "limt": 2}, "out": "b"}, {}, "did you mean 'limit'?"),
         ({"source": {"path": "a", "limit": 0}, "out": "b"}, {}, "at least 1"),
         ({"source": "a"}, {}, "'out' is missing"),
+        ({"params": {"in": None}, "source": "${in}", "out": "b"}, {}, "give it with --set in=…"),
         ({"source": "a", "out": ["b"]}, {}, "one store"),
         ({"source": "a", "out": "b", "stages": [{"x": 1, "y": 2}]}, {}, "an entry is a name"),
         ({"source": "a", "out": "b", "stages": [{"x": 3}]}, {}, "an entry is a name"),
