@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataengine.episode import Feature
 from dataengine.errors import StoreError
@@ -74,10 +73,10 @@ class _Build:
         self.features = {**store.features, **change.features}
         self.languages = list(store.languages if change.languages is None else change.languages)
         self.rows = pa.concat_tables(
-            [pq.read_table(store.root / p, partitioning=None).slice(0, n) for p, n in self.commit.episode_files]
+            [files.read_table(store.root / p).slice(0, n) for p, n in self.commit.episode_files]
         ).to_pylist()
         sketch = self.commit.sketch
-        self.sketches = stats.from_table(pq.read_table(store.root / sketch)) if sketch else {}
+        self.sketches = stats.from_table(files.read_table(store.root / sketch)) if sketch else {}
         for key in change.features:
             self.sketches.pop(key, None)
 

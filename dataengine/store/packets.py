@@ -19,7 +19,6 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
 
     Gives the number of packets found too; a whole clip has `length` of them. Raises `VideoError`.
     """
-    low, high = begin - 0.5 / fps, begin + (length - 0.5) / fps
     found: list[tuple[int, bytes]] = []
     try:
         with av.open(str(path)) as container:
@@ -27,14 +26,16 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
             if stream is None or stream.time_base is None:
                 raise VideoError(path, "holds no video stream that can be decoded")
             head = f"{stream.codec_context.name}\0".encode() + bytes(stream.codec_context.extradata or b"")
+            low = float((begin - 0.5 / fps) / stream.time_base)
+            high = low + float(length / fps / stream.time_base)
             if begin > 1.0:
-                container.seek(int(low / stream.time_base), stream=stream)
+                container.seek(int(low), stream=stream)
             for packet in container.demux(stream):
                 if packet.pts is None:
                     continue
-                if low < float(packet.pts * stream.time_base) < high:
+                if low < packet.pts < high:
                     found.append((packet.pts, hashlib.sha256(bytes(packet)).digest()))
-                elif packet.dts is not None and float(packet.dts * stream.time_base) > high:
+                elif packet.dts is not None and packet.dts > high:
                     break
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, f"cannot be read: {error}") from error

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from dataengine.errors import DataEngineError, StoreError
 from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import commit as commits
@@ -64,7 +62,7 @@ def recover(root: Path) -> list[str]:
             files.sync_folder((root / name).parent)
             done.append(f"{name}: put back, the commit that replaced it was not finished")
         elif name == layout.STATS:
-            sketches = stats.from_table(pq.read_table(root / commit.sketch)) if commit.sketch else {}
+            sketches = stats.from_table(files.read_table(root / commit.sketch)) if commit.sketch else {}
             files.write_json(root / name, stats.as_json(sketches, commit.info))
             done.append(f"{name}: written anew")
         else:

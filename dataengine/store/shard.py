@@ -56,9 +56,7 @@ class Shard:
         return safe_join(self.folder, name)
 
     def table(self) -> pa.Table:
-        return pq.read_table(
-            self.file(self.manifest["data"]["file"]), partitioning=None, page_checksum_verification=True
-        )
+        return files.read_table(self.file(self.manifest["data"]["file"]))
 
     def check(self, fps: float, features: Mapping[str, Feature]) -> None:
         """Raise `EpisodeError` unless it fits a store, `StoreError` unless its files are what was sealed."""

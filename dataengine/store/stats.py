@@ -23,7 +23,7 @@ from dataengine.episode import Feature
 from dataengine.errors import StoreError
 from dataengine.store.schema import from_info, is_depth
 from dataengine.video import VideoClip
-from dataengine.video.index import index_of
+from dataengine.video.reader import borrowed
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
@@ -225,7 +225,8 @@ def sample_clip(clip: VideoClip, feature: Feature) -> Sketch:
     """
     stats = PictureStats(feature)
     wanted = np.linspace(0, clip.length - 1, min(SAMPLE, clip.length)).round().astype(int)
-    keys = index_of(clip.path).keys - clip.start
+    with borrowed(clip.path) as reader:
+        keys = reader.index.keys - clip.start
     for frame in np.unique([keys[max(np.searchsorted(keys, w, "right") - 1, 0)] for w in wanted]) if len(keys) else [0]:
         stats.update(clip.frame(int(min(max(frame, 0), clip.length - 1))))
     return stats.sketch()

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataengine.episode import Episode, meta_from_json
 from dataengine.errors import EpisodeError, StoreError
@@ -87,11 +86,11 @@ class Writer:
         self._tasks = {text: index for index, text in enumerate(self.store.tasks)}
         self._ids = dict(self.store.table_of_episodes.place)
         sketch = self._commit.sketch
-        self._sketches = stats.from_table(pq.read_table(self.root / sketch)) if sketch else {}
+        self._sketches = stats.from_table(files.read_table(self.root / sketch)) if sketch else {}
         self._tail = tables.schema(self.store.features).empty_table()
         if self._commit.episode_files and self._commit.episode_files[-1][1] < EPISODES_PER_FILE:
             path, rows = self._commit.episode_files[-1]
-            self._tail = pq.read_table(self.root / path, partitioning=None).slice(0, rows)
+            self._tail = files.read_table(self.root / path).slice(0, rows)
         self._open = True
 
     def append(self, episode: Episode) -> int:
@@ -176,7 +175,7 @@ class Writer:
         row = tables.meta_columns(shard.episode_id, meta_from_json(shard.manifest["meta"]))
         row |= {"episode_index": index, "tasks": list(shard.manifest["meta"]["tasks"]), "length": shard.length}
         row |= {"dataset_from_index": begin, "dataset_to_index": begin + shard.length}
-        sketches = stats.from_table(pq.read_table(shard.file(shard.manifest["sketch"]["file"])))
+        sketches = stats.from_table(files.read_table(shard.file(shard.manifest["sketch"]["file"])))
         for key, video in shard.manifest["videos"].items():
             number = commit.next_video + place
             files.place(shard.file(video["file"]), self.root / layout.video_path(key, number))

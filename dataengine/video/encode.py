@@ -23,6 +23,7 @@ from dataengine.video.codec import DEFAULT, DEPTH, Codec
 from dataengine.video.container import MAX_PIXELS, MAX_SIDE, reading
 from dataengine.video.depth import PIX_FMT, DepthCoding
 from dataengine.video.probe import VideoInfo, probe
+from dataengine.video.reader import rename
 
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 prints a banner for every file otherwise; errors stay
 
@@ -187,5 +188,5 @@ def finish(partial: Path, target: Path, frames: int, *, reencoded: int | None = 
     if info.frames != frames:
         raise VideoError(target, f"{frames} frames went in and {info.frames} came out")
     partial.chmod(0o644)
-    partial.replace(target)
+    rename(partial, target)
     return replace(info, reencoded=frames if reencoded is None else reencoded)

@@ -103,6 +103,12 @@ def index_of(path: str | Path, opened: tuple[InputContainer, VideoStream] | None
     return _indices[key]
 
 
+def keep_index(old: FileKey, new: FileKey) -> None:
+    """A file has another name now; what is in it is the same."""
+    if (index := _indices.pop(old, None)) is not None:
+        _indices[new] = index
+
+
 def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> PacketIndex:
     """Demux all packets of `stream`. Raises `VideoError` when there are none, or fewer than the header promises."""
     context = stream.codec_context

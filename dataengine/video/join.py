@@ -37,8 +37,10 @@ def join(clips: Sequence[VideoClip], target: str | Path) -> VideoInfo:
     with closing(container), Copier(target, stream, frame_rate(clips[0].fps), delay) as output:
         for run in runs:
             begin = output.frames
-            for packet, shown, keyframe in run.packets():
-                output.add(packet, begin + shown, keyframe)
+            source, track = open_video(run.path)
+            with closing(source):
+                for packet, shown, keyframe in run.packets(source, track):
+                    output.add(packet, begin + shown, keyframe)
         return output.close()
 
 

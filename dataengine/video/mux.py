@@ -12,9 +12,10 @@ from typing import Self
 import av.error
 import numpy as np
 from av import Packet
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from dataengine.video.container import open_video, reading
+from dataengine.video.container import reading
 from dataengine.video.encode import TICKS, finish, open_output
 from dataengine.video.index import PacketIndex, index_of, packets
 from dataengine.video.probe import VideoInfo
@@ -89,13 +90,11 @@ class Run:
     def delay(self) -> int:
         return max(int((np.arange(len(self.order)) - self.order).max(initial=0)), 0)
 
-    def packets(self) -> Iterator[tuple[Packet, int, bool]]:
-        """Every packet with the number of its frame in the run, and whether it is a keyframe."""
-        container, stream = open_video(self.path)
-        with container:
-            found = packets(container, stream, self.index, self.path, self.start, self.stop)
-            for packet, shown in zip(found, self.order.tolist(), strict=True):
-                yield packet, shown, shown in self._keys
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, int, bool]]:
+        """Every packet of the freshly opened file with the number of its frame in the run, and whether it is a key."""
+        found = packets(container, stream, self.index, self.path, self.start, self.stop)
+        for packet, shown in zip(found, self.order.tolist(), strict=True):
+            yield packet, shown, shown in self._keys
 
 
 def copyable_run(path: Path, start: int, stop: int) -> Run | None:

@@ -19,7 +19,7 @@ from av import VideoFrame
 
 from dataengine.errors import VideoError
 from dataengine.video.container import FileKey, file_key, open_video
-from dataengine.video.index import PacketIndex, index_of
+from dataengine.video.index import PacketIndex, index_of, keep_index
 
 _KEPT = 8
 
@@ -159,6 +159,18 @@ def _give_back(key: FileKey, reader: Reader) -> None:
         spare = [_pool.popitem(last=False)[1] for _ in range(len(_pool) - _KEPT)]
     for old in spare:
         old.close()
+
+
+def rename(path: Path, target: Path) -> None:
+    """Give a file its final name. What is open of it and known about it goes along."""
+    old = file_key(path)
+    path.replace(target)
+    new = file_key(target)
+    keep_index(old, new)
+    with _lock:
+        for key in [key for key in _pool if key[0] == old]:
+            reader = _pool[new, key[1]] = _pool.pop(key)
+            reader.path = target
 
 
 def close_readers() -> None:

@@ -57,7 +57,7 @@ def remux(clip: VideoClip, target: str | Path, codec: Codec = DEFAULT) -> VideoI
 def _copy(clip: VideoClip, run: Run, target: str | Path) -> VideoInfo:
     container, stream = open_video(clip.path)
     with closing(container), Copier(target, stream, frame_rate(clip.fps), run.delay) as output:
-        for packet, shown, keyframe in run.packets():
+        for packet, shown, keyframe in run.packets(container, stream):
             output.add(packet, shown, keyframe)
         return output.close()
 
@@ -71,7 +71,7 @@ def _stitch(clip: VideoClip, run: Run, target: str | Path, head: _Seam, tail: _S
     container, stream = open_video(clip.path)
     with closing(container), Copier(target, stream, frame_rate(clip.fps), run.delay) as output:
         _add_seam(output, head, name, prefix, alike)
-        for packet, shown, keyframe in run.packets():
+        for packet, shown, keyframe in run.packets(container, stream):
             number = len(head.packets) + shown
             if keyframe and sets and not alike:
                 output.add(nal.join(sets, prefix) + bytes(packet), number, keyframe)

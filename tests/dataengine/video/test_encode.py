@@ -17,7 +17,9 @@ from video_foreign import by_hand, moving, psnr
 
 from dataengine.episode import ArrayClip
 from dataengine.errors import ConfigError, VideoError
-from dataengine.video import Codec, Encoder, encode, probe
+from dataengine.video import Codec, Encoder, VideoClip, encode, probe
+from dataengine.video.container import open_video
+from dataengine.video.reader import borrowed
 
 
 @pytest.mark.parametrize(
@@ -170,3 +172,24 @@ def test_encoder_refuses_nonsense(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError):
             Codec(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_file_just_written_is_not_opened_again_under_its_final_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader goes along with the rename, and says the final name where something is wrong."""
+    opened = []
+
+    def opening(path: str | Path) -> Any:
+        opened.append(Path(path).name)
+        return open_video(path)
+
+    monkeypatch.setattr("dataengine.video.reader.open_video", opening)
+    frames = moving(20)
+    encode(ArrayClip(frames, 30.0), tmp_path / "x.mp4", Codec(gop=5))
+    clip = VideoClip.from_file(tmp_path / "x.mp4", trusted=True)
+    assert psnr(np.stack(list(clip.frames(7, 9))), frames[7:9]) > 27
+    assert opened == [".x.mp4.partial"]
+    with pytest.raises(VideoError, match=r"x\.mp4") as error, borrowed(tmp_path / "x.mp4") as reader:
+        next(reader.pictures(0, 21))
+    assert "partial" not in str(error.value)
