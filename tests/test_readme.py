@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_is_a_command_for_every_kind_of_user() -> None:
     verbs = {shlex.split(command)[1] for command in COMMANDS}
-    assert {"collect", "inspect", "verify", "convert", "run", "publish", "train", "evaluate"} <= verbs
+    assert {"collect", "inspect", "verify", "convert", "edit", "run", "publish", "train", "evaluate"} <= verbs
 
 
 @pytest.mark.parametrize("command", COMMANDS)

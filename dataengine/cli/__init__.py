@@ -12,6 +12,7 @@ from dataengine.cli import (
     convert,
     demo,
     doctor,
+    edit,
     evaluate,
     hub,
     inspect,
@@ -51,6 +52,7 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(hub.app, name="hub")
+app.add_typer(edit.app, name="edit")
 
 
 def main() -> None:

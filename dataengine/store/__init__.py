@@ -4,10 +4,11 @@ Durable appends, exact statistics, per-episode columns, label side tables, check
 step. Outside stands what an episode means: converters make them, pipelines change them.
 """
 
+from dataengine.store.edit import Edit
 from dataengine.store.reader import FrameReader
 from dataengine.store.shard import Shard, seal
 from dataengine.store.store import Store
 from dataengine.store.verify import VerifyReport
 from dataengine.store.writer import Writer
 
-__all__ = ["FrameReader", "Shard", "Store", "VerifyReport", "Writer", "seal"]
+__all__ = ["Edit", "FrameReader", "Shard", "Store", "VerifyReport", "Writer", "seal"]

@@ -26,6 +26,8 @@ class Commit:
 
     episode_files: (path, rows) in order. sha256: of the metadata files, by path. info: info.json as it
     belongs to this state. materialized: labels that were written into columns, with the columns' names.
+    edits: what was done besides appending: "what", "when", generation "before" it and "generation" after it, and
+    "restored" where it brought an older state back.
     """
 
     generation: int
@@ -39,6 +41,7 @@ class Commit:
     sha256: Mapping[str, str] = field(default_factory=dict)
     sketch: str | None = None
     materialized: Mapping[str, list[str]] = field(default_factory=dict)
+    edits: tuple[Mapping[str, Any], ...] = ()
     format: int = FORMAT
 
     def write(self, root: Path) -> None:
@@ -60,6 +63,7 @@ def read(root: Path) -> Commit | None:
         if data["format"] > FORMAT:
             raise StoreError(f"{path}: format {data['format']} is newer than this engine knows ({FORMAT}); upgrade it")
         data["episode_files"] = tuple((str(path), int(rows)) for path, rows in data["episode_files"])
+        data["edits"] = tuple(data.get("edits", ()))
         return Commit(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is not a commit record: {error}") from error

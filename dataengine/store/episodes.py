@@ -64,6 +64,23 @@ def schema(features: Mapping[str, Feature]) -> pa.Schema:
     return pa.schema(fields)
 
 
+def split(name: str) -> tuple[str, str, str]:
+    """A column's name as what stands before, the feature's key (empty if it is about none), and what stands after."""
+    for prefix in ("videos/", "stats/"):
+        if name.startswith(prefix):
+            key, _, rest = name.removeprefix(prefix).rpartition("/")
+            return prefix, key, f"/{rest}"
+    for prefix in ("sha256/", "packets/"):
+        if name.startswith(prefix) and name != "sha256/data":
+            return prefix, name.removeprefix(prefix), ""
+    return name, "", ""
+
+
+def has_numbers(feature: Feature) -> bool:
+    """Whether its values stand in the table and have statistics."""
+    return not feature.is_camera and feature.dtype != "string"
+
+
 def video_keys(features: Mapping[str, Feature]) -> list[str]:
     return [key for key, feature in features.items() if feature.dtype == "video"]
 

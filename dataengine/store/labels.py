@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataengine.episode import Episode, Feature, Label, hash_table
+from dataengine.episode import Episode, Feature, Label
 from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import safe_name
 from dataengine.store import files, layout
@@ -85,7 +85,7 @@ def pack(name: str, labels: Mapping[str, Label]) -> tuple[pa.Table, list[int]]:
 def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
     """Add a file that replaces the label `name` of these episodes. Idempotent for what is there already last."""
     table, groups = pack(name, labels)
-    content = hashlib.sha256(f"{hash_table(table)}{table.schema.metadata[_KEY]!r}".encode()).hexdigest()[:16]
+    content = _content(table)
     folder = root / layout.LABELS / name
     present = sorted(p.name for p in folder.glob("*.parquet")) if folder.is_dir() else []
     if present and present[-1].endswith(f"-{content}.parquet"):
@@ -94,6 +94,13 @@ def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
     path = folder / f"{number:08d}-{content}.parquet"
     files.write_table(path, table, row_groups=groups or [0])
     return path
+
+
+def _content(table: pa.Table) -> str:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
 
 
 def place_for(root: Path, name: str, sha256: str) -> Path:
@@ -166,6 +173,18 @@ def pack_files(root: Path, name: str) -> None:
     if len(present) > 1:
         write(root, name, {identity: read(entry) for identity, entry in index(root, name).items()})
         prune(root, name)
+
+
+def forget(root: Path, name: str, gone: Set[str]) -> None:
+    """Erase what a label says of these episodes."""
+    folder = root / layout.LABELS / name
+    said = index(root, name)
+    if gone & said.keys():
+        left = {identity: read(entry) for identity, entry in said.items() if identity not in gone}
+        kept = write(root, name, left) if left else None
+        for path in folder.glob("*.parquet"):
+            if path != kept:
+                files.remove(path)
 
 
 def columns(episode: Episode | str, length: int, name: str, label: Label) -> dict[str, tuple[Feature, np.ndarray]]:

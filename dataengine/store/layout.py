@@ -4,9 +4,9 @@
     meta/episodes/chunk-000/file-000.parquet      a row per episode
     data/chunk-000/file-000.parquet               a row per frame, one row group per episode
     videos/<key>/chunk-000/file-000.mp4
-    meta/dataengine/commit.json  features.json  sketch-<generation>.parquet      ours
+    meta/dataengine/commit.json  features.json  sketch-<generation>.parquet  cameras/      ours
     labels/<name>/*.parquet                       ours: side tables
-    .dataengine/                                  ours and private: locks, staging, undo; never published
+    .dataengine/                                  ours and private: locks, staging, history; never published
 
 Files are numbered by one counter each (data, episodes, every camera); file `n` is `chunk n // 1000`,
 `file n % 1000`. A number is never used twice in the life of a store, so a path means one content forever.
@@ -30,11 +30,13 @@ EPISODES = "meta/episodes"
 OURS = "meta/dataengine"
 COMMIT = f"{OURS}/commit.json"
 FEATURES = f"{OURS}/features.json"
+CAMERAS = f"{OURS}/cameras"
 LABELS = "labels"
 PRIVATE = ".dataengine"
 LOCK = f"{PRIVATE}/lock"
 STAGING = f"{PRIVATE}/staging"
 UNDO = f"{PRIVATE}/undo"
+HISTORY = f"{PRIVATE}/history"
 
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"

@@ -14,7 +14,8 @@ import pyarrow as pa
 from dataengine.episode import Feature, Label
 from dataengine.errors import EpisodeError, StoreError
 from dataengine.store import labels, language
-from dataengine.store.compact import Change, rewrite
+from dataengine.store.change import Change
+from dataengine.store.compact import changing, replace
 from dataengine.store.store import Store
 
 TEXT = "language"
@@ -56,7 +57,9 @@ def materialize(store: Store, names: Sequence[str]) -> list[str]:
             found |= language.columns(identity, length, store.fps, said, store.cameras)
         return found
 
-    rewrite(store, Change(features, columns, language.LANGUAGE_COLUMNS if speaking else None, made))
+    said_in = language.LANGUAGE_COLUMNS if speaking else None
+    with changing(store):
+        replace(store, Change(features=features, columns=columns, languages=said_in, materialized=made), store)
     return [*features, *(language.LANGUAGE_COLUMNS if speaking else ())]
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dataengine.errors import DataEngineError, StoreError
 from dataengine.guard import read_json, safe_join, sha256_file
+from dataengine.store import camera_stats, files, layout, stats, versions
 from dataengine.store import commit as commits
-from dataengine.store import files, layout, stats
 from dataengine.store.lock import label_lock
 
 _NOTED = f"{layout.UNDO}/labels.json"
@@ -70,6 +70,8 @@ def recover(root: Path) -> list[str]:
     if _info(root) != commit.info:
         files.write_json(root / layout.INFO, commit.info, indent=2)
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
+    for beside in _versions(root):
+        versions.rescue(beside, root.resolve())
     with label_lock(root, exclusive=True):  # labels have writers of their own: what they have in hand is no leftover
         for stray in sorted(_leftovers(root, commit)):
             files.remove(stray)
@@ -86,6 +88,7 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
         f"{layout.EPISODES}/*/*.parquet",
         "videos/*/*/*.mp4",
         f"{layout.OURS}/sketch-*",
+        f"{layout.CAMERAS}/*.parquet",
     ):
         for path in root.glob(pattern):
             relative = path.relative_to(root).as_posix()
@@ -94,6 +97,8 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
                 stray = number is None or number >= commit.next_data
             elif relative.startswith("videos/"):
                 stray = number is not None and number >= commit.next_video
+            elif relative.startswith(layout.CAMERAS):
+                stray = (camera_stats.generation_of(path) or 0) > commit.generation
             else:
                 stray = relative not in listed
             if stray:
@@ -105,8 +110,13 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
     staging = root / layout.STAGING
     found |= set(staging.iterdir()) if staging.is_dir() else set()
     found |= {root / layout.UNDO} if (root / layout.UNDO).exists() else set()
+    return found | _versions(root)
+
+
+def _versions(root: Path) -> set[Path]:
+    """Versions that were being built, or had just been replaced."""
     real = root.resolve()
-    return found | set(real.parent.glob(f".{real.name}.version-*"))
+    return set(real.parent.glob(f".{real.name}.version-*"))
 
 
 def _info(root: Path) -> object:

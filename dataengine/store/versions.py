@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dataengine.errors import StoreError
 from dataengine.guard import safe_join, sha256_file
-from dataengine.store import files, layout
+from dataengine.store import camera_stats, files, layout
+from dataengine.store import commit as commits
 from dataengine.store.commit import Commit
 from dataengine.store.episodes import video_keys
 from dataengine.store.lock import SHARED, label_lock
@@ -41,7 +42,8 @@ def snapshot(store: Store, path: Path) -> Store:
             store.reload()
             commit = own_commit(store)
             try:
-                share(store, work, [*commit.sha256, *data_files(store), *video_files(store)])
+                listed = [path.relative_to(store.root).as_posix() for path in camera_stats.paths(store.root)]
+                share(store, work, [*commit.sha256, *data_files(store), *video_files(store), *listed])
                 with label_lock(store.root, exclusive=False):
                     share_labels(store, work)
                 # A writer may have replaced metadata between the record and the links.
@@ -61,10 +63,10 @@ def snapshot(store: Store, path: Path) -> Store:
 
 
 @contextlib.contextmanager
-def next_version(store: Store) -> Iterator[Path]:
+def next_version(store: Store, *, keep: bool) -> Iterator[Path]:
     """A folder beside the store to build its next version in; swapped in when the block ends without error.
 
-    The caller holds the writer's lock. Labels written meanwhile come along.
+    The caller holds the writer's lock. Labels written meanwhile come along. keep: the old one can be restored.
     """
     root = store.root.resolve()
     work = root.with_name(f".{root.name}.version-{uuid.uuid4().hex[:8]}")
@@ -76,10 +78,54 @@ def next_version(store: Store) -> Iterator[Path]:
             (work / layout.PRIVATE).mkdir(exist_ok=True)
             for name in SHARED:
                 os.link(root / name, work / name)
+            if (root / layout.HISTORY).exists():
+                (root / layout.HISTORY).rename(work / layout.HISTORY)
             files.exchange(root, work)
+            if keep:
+                _keep(work, root)
     finally:
+        rescue(work, root)
         files.remove(work)
     store.reload()
+
+
+def kept(root: Path) -> dict[int, Path]:
+    """Versions that can be restored, by generation."""
+    folder = root / layout.HISTORY
+    return {int(path.name): path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+
+
+def forget(root: Path) -> None:
+    """Give up all versions but the present one."""
+    files.remove(root / layout.HISTORY)
+
+
+def rescue(work: Path, root: Path) -> None:
+    """Save from a folder that an edit left beside the store what can be restored.
+
+    The kept versions move along with the store, before the swap; and the store that the swap replaced is one more.
+    """
+    for generation, path in kept(work).items():
+        if generation not in kept(root):
+            (root / layout.HISTORY).mkdir(parents=True, exist_ok=True)
+            path.rename(root / layout.HISTORY / path.name)
+    old, new = commits.read(work) if work.exists() else None, commits.read(root)
+    if old is not None and new is not None and new.edits and old.generation not in kept(root):
+        last = new.edits[-1]
+        if (last["before"], last["generation"]) == (old.generation, new.generation):
+            _keep(work, root)
+
+
+def _keep(old: Path, root: Path) -> None:
+    """Labels are not versioned: they go by episode id and stay with the store."""
+    commit = commits.read(old)
+    assert commit is not None
+    for name in (layout.LABELS, layout.PRIVATE):
+        files.remove(old / name)
+    folder = root / layout.HISTORY
+    folder.mkdir(parents=True, exist_ok=True)
+    old.rename(folder / f"{commit.generation:08d}")
+    files.sync_folder(folder)
 
 
 def own_commit(store: Store) -> Commit:

@@ -20,8 +20,8 @@ import pyarrow as pa
 from dataengine.episode import Episode, meta_from_json
 from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import sha256_file
+from dataengine.store import camera_stats, files, labels, language, layout, schema, stats, tasks
 from dataengine.store import episodes as tables
-from dataengine.store import files, labels, language, layout, schema, stats, tasks
 from dataengine.store.commit import Commit
 from dataengine.store.lock import WriterLock, label_lock
 from dataengine.store.recover import keep, note_labels, recover
@@ -38,6 +38,7 @@ class _Pending:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
+    cameras: dict[str, dict[str, stats.Sketch]] = field(default_factory=dict)
 
 
 class Writer:
@@ -139,6 +140,7 @@ class Writer:
             self._add(shard, commit, info, pending)
         added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
         keep(self.root, [*commit.sha256, layout.INFO])
+        camera_stats.write(self.root, commit.generation + 1, camera_stats.to_table(pending.cameras))
         self._place_labels(shards)
         episode_files, next_episodes = self._write_episodes(commit, added)
         info["total_episodes"] = commit.episodes + len(shards)
@@ -184,7 +186,8 @@ class Writer:
             row |= {f"sha256/{key}": video["sha256"], f"packets/{key}": video["packets"]}
             if not commit.episodes and not place:
                 info["features"][key]["info"] = {**video["info"], **info["features"][key].get("info", {})}
-        row |= self._write_data(shard, commit.next_data + place, index, begin, sketches)
+        row |= self._write_data(shard, commit.next_data + place, index, begin)
+        pending.cameras[shard.episode_id] = sketches
         for key, sketch in sketches.items():
             if key in self._sketches and key in self.store.cameras:
                 self._sketches[key].merge(sketch)
@@ -210,9 +213,7 @@ class Writer:
                 if not place.exists():
                     files.place(file, place)
 
-    def _write_data(
-        self, shard: Shard, number: int, index: int, begin: int, sketches: dict[str, stats.Sketch]
-    ) -> dict[str, Any]:
+    def _write_data(self, shard: Shard, number: int, index: int, begin: int) -> dict[str, Any]:
         """The data file of one episode with its position columns; gives its columns of the episodes row."""
         table, count = shard.table(), shard.length
         texts = shard.manifest["meta"]["tasks"]

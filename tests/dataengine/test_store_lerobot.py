@@ -16,7 +16,7 @@ from store_killed import labelled
 from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 
 from conftest import shared_data
-from dataengine.store import FrameReader, Store
+from dataengine.store import Edit, FrameReader, Store
 
 pytest.importorskip("lerobot")
 WINDOWS = {"action": [-0.1, 0, 0.1, 0.4], FRONT: [-0.2, 0], "observation.state": [0, 0.1]}
@@ -96,6 +96,22 @@ def test_opens_and_agrees_after_every_append(stock: Any, tmp_path: Path) -> None
         ("subtask", "reach", 0.0),
         ("subtask", "grasp", pytest.approx(0.3)),
     ]
+
+
+def test_agrees_after_edits(stock: Any, tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "s", fps=FPS, features=FEATURES)
+    with store.writer() as writer:
+        for seed in range(5):
+            writer.append(episode(seed, 9 + seed))
+    store.compact(join_videos=True)
+    edit = Edit(store).delete([1]).trim(0, 2, 8).split(3, [5]).reorder([4]).task("wait", episodes=[2])
+    edit.rename(PNG, "observation.images.hand").drop(["collect.note"]).commit()
+    cameras = {FRONT: "rgb", DEPTH: "depth", "observation.images.hand": "rgb"}
+    dataset, reader = stock.load(store.root, delta_timestamps=WINDOWS), FrameReader(store, WINDOWS)
+    assert len(dataset) == len(reader) == store.frames and dataset.num_episodes == 5
+    assert set(dataset.meta.tasks.index) == set(store.tasks)
+    for index in range(len(reader)):
+        assert_same(dataset[index], reader[index], cameras)
 
 
 def test_statistics_are_lerobots(stock: Any, tmp_path: Path) -> None:

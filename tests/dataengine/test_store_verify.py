@@ -193,7 +193,8 @@ def test_all_is_well_where_nothing_is_wrong(whole: Path, tmp_path: Path) -> None
 
 
 def test_the_manifest_names_every_file(whole: Path) -> None:
-    """Commit record → episodes files → data and videos: sha256 of all that is published."""
+    """Commit record → episodes files → data and videos: sha256 of all that is published. Files of camera statistics,
+    one per commit, say it in their names; without them an edit decodes."""
     store = Store.open(whole)
     assert store.commit is not None
     named = dict(store.commit.sha256)
@@ -202,7 +203,9 @@ def test_the_manifest_names_every_file(whole: Path) -> None:
         named[table.data(index)[0]] = table.value("sha256/data", index)
         named[table.video(index, FRONT)[0]] = table.value(f"sha256/{FRONT}", index)
     there = {p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file() and ".dataengine" not in p.parts}
-    assert there - set(named) == {"meta/info.json", "meta/dataengine/commit.json"}
+    cameras = {path for path in there if path.startswith("meta/dataengine/cameras/")}
+    assert there - set(named) - cameras == {"meta/info.json", "meta/dataengine/commit.json"}
+    assert len(cameras) == 3 and all(sha256_file(whole / path)[:16] in path for path in cameras)
     assert all(sha256_file(whole / path) == digest for path, digest in named.items())
     assert pc.all(pc.is_valid(store.table_of_episodes.table.column("sha256/data"))).as_py()
 

@@ -84,7 +84,7 @@ def test_snapshot_beside_a_running_writer(tmp_path: Path) -> None:
 
 
 def test_compact_packs_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataengine.store.compact.EPISODES_PER_DATA_FILE", 2)
+    monkeypatch.setattr("dataengine.store.build.EPISODES_PER_DATA_FILE", 2)
     store = made(tmp_path / "s", 5, FEATURES)
     reader = FrameReader(store, columns=["action"])
     before = (store.digest(), pictures(store), store.stats(), store.table().drop_columns([]).to_pylist())

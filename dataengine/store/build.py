@@ -1,0 +1,260 @@
+"""Building the next version of a store: other episodes, another order, other columns, or only other files.
+
+What stays is shared: leading data files of which nothing changes, and every video file whose episodes all stay.
+Other rows go, by up to a hundred episodes, into files whose numbers the store never used; an episode that leaves a
+video file which it shares with others gets the others cut out of it by packet copy, so that it is really gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataengine.episode import Feature
+from dataengine.guard import safe_join, sha256_file
+from dataengine.store import camera_stats, files, layout, schema, stats, tasks, versions
+from dataengine.store import episodes as tables
+from dataengine.store.build_rows import EpisodeRows
+from dataengine.store.build_videos import Videos
+from dataengine.store.change import Change
+from dataengine.store.rows import read_rows
+from dataengine.store.store import Store
+
+EPISODES_PER_DATA_FILE = 100
+
+
+def build(store: Store, change: Change, folder: Path) -> None:
+    """Write the changed version into an empty folder. Raises `StoreError`, `VideoError`."""
+    _Build(store, change, folder).run()
+
+
+class _Build:
+    def __init__(self, store: Store, change: Change, folder: Path) -> None:
+        self.store, self.change, self.folder = store, change, folder
+        self.commit = versions.own_commit(store)
+        self.rows = EpisodeRows(store, self.commit, change)
+        kept = {key: feature for key, feature in store.features.items() if key not in change.drop}
+        self.features = {change.rename.get(key, key): feature for key, feature in kept.items()} | dict(change.features)
+        self.languages = list(store.languages if change.languages is None else change.languages)
+        sketch = self.commit.sketch
+        found = stats.from_table(files.read_table(store.root / sketch)) if sketch else {}
+        self.sketches = {change.rename.get(k, k): s for k, s in found.items() if k not in change.drop}
+
+    def run(self) -> None:
+        next_data = self._data()
+        next_video = Videos(self.store, self.folder, self.rows, self.change).run(self.commit.next_video)
+        self._cameras()
+        info = self._info()
+        self._features_file()
+        if self.rows.tasks == list(self.store.tasks):
+            versions.share(self.store, self.folder, [layout.TASKS])
+        else:
+            tasks.write(self.folder, self.rows.tasks)
+        generation = self.commit.generation + 1
+        sketch, episode_files = None, []
+        if len(self.rows):
+            path = layout.episodes_path(self.commit.next_episodes)
+            self.rows.set_all(layout.columns(layout.EPISODES, self.commit.next_episodes))
+            files.write_table(self.folder / path, self.rows.table(self.features))
+            episode_files = [(path, len(self.rows))]
+            sketch = layout.sketch_path(generation)
+            files.write_table(self.folder / sketch, stats.to_table(self.sketches))
+        files.write_json(self.folder / layout.STATS, stats.as_json(self.sketches, info))
+        named = [layout.TASKS, layout.STATS, layout.FEATURES, *(p for p, _ in episode_files)]
+        named += [sketch] if sketch else []
+        log = () if self.change.log is None else ({**self.change.log, "generation": generation},)
+        changed = self.commit.next(
+            episodes=len(self.rows),
+            frames=int(self.rows.lengths.sum()),
+            next_data=next_data,
+            next_video=next_video,
+            next_episodes=self.commit.next_episodes + len(episode_files),
+            info=info,
+            episode_files=tuple(episode_files),
+            sketch=sketch,
+            materialized=self._materialized(),
+            sha256={name: sha256_file(self.folder / name) for name in named},
+            edits=(*self.commit.edits, *log),
+        )
+        versions.write_record(self.folder, changed)
+
+    # -- the table of frames --------------------------------------------------------------------------------
+
+    def _data(self) -> int:
+        """Write or share all data files, take statistics of what changed; gives the first number not used."""
+        wanted = schema.data_schema(self.features, self.languages)
+        shared = self._shared()
+        fresh = self._fresh()
+        for key in fresh:
+            self.sketches.pop(key, None)
+        number = self.commit.next_data
+        paths = list(dict.fromkeys(self._place(place)[0] for place in range(shared)))
+        versions.share(self.store, self.folder, paths)
+        for group in self._groups(shared):
+            written = group[0] >= shared
+            if not (written or fresh):
+                continue
+            table = self._table(group).select(wanted.names).cast(wanted)
+            for key, feature in fresh.items():
+                self._sketch(key, feature, table, group)
+            if written:
+                path = layout.data_path(number)
+                files.write_table(self.folder / path, table, row_groups=self.rows.lengths[group].tolist())
+                said = {**layout.columns("data", number), "sha256/data": sha256_file(self.folder / path)}
+                for place in group:
+                    self.rows.set(place, said)
+                number += 1
+        return number
+
+    def _shared(self) -> int:
+        """How many leading episodes lie in data files of which nothing changes."""
+        change, old = self.change, self.store.table_of_episodes
+        table = change.features or change.languages is not None or change.pack
+        table = table or any(self.store.features[key].dtype != "video" for key in (*change.rename, *change.drop))
+        if table:
+            return 0
+        rows, count = self.rows, len(self.rows)
+        same = (rows.order == np.arange(count)) & (rows.starts == old.start[rows.order])
+        same &= np.array([rows.same_tasks(place) for place in range(count)], bool)
+        count = count if same.all() else int(np.argmin(same))
+        while 0 < count < len(old) and self._place(count - 1)[0] == old.data(count)[0]:
+            count -= 1  # its file holds others, which change
+        return count
+
+    def _fresh(self) -> dict[str, Feature]:
+        """Columns whose statistics are taken anew."""
+        numbers = {k: f for k, f in (*self.features.items(), *schema.POSITION.items()) if tables.has_numbers(f)}
+        if self.rows.moved:
+            return numbers
+        keys = {*self.change.features, *(["task_index"] if self.change.texts else [])}
+        return {key: feature for key, feature in numbers.items() if key in keys}
+
+    def _groups(self, shared: int) -> list[list[int]]:
+        """Episodes, by position, that lie or will lie in one file."""
+        groups: list[list[int]] = []
+        before, rows = "", 0
+        limit = layout.DATA_MB << 20
+        for place in range(len(self.rows)):
+            path = self._place(place)[0] if place < shared else ""
+            size = int(self.rows.lengths[place]) * self._row_bytes
+            full = not path and (len(groups[-1]) >= EPISODES_PER_DATA_FILE or rows + size > limit) if groups else True
+            if full or path != before:
+                groups.append([])
+                rows = 0
+            groups[-1].append(place)
+            before, rows = path, rows + size
+        return groups
+
+    @property
+    def _row_bytes(self) -> int:
+        """About how large a row is; pictures in the table count as they are unpacked."""
+        sized = [f for f in self.features.values() if f.dtype not in ("video", "string")]
+        return 64 + sum(f.size * (1 if f.dtype == "image" else np.dtype(f.dtype).itemsize) for f in sized)
+
+    def _place(self, place: int) -> tuple[str, int]:
+        return self.store.table_of_episodes.data(int(self.rows.order[place]))
+
+    def _table(self, group: list[int]) -> pa.Table:
+        """The rows of episodes that follow each other, with their new position, names and columns."""
+        runs: list[tuple[str, int, int]] = []
+        for place in group:
+            relative, row = self._place(place)
+            if runs and runs[-1][0] == relative and runs[-1][1] + runs[-1][2] == row:
+                relative, row, before = runs.pop()
+                runs.append((relative, row, before + int(self.rows.lengths[place])))
+            else:
+                runs.append((relative, row, int(self.rows.lengths[place])))
+        parts = [read_rows(safe_join(self.store.root, relative), row, count) for relative, row, count in runs]
+        table = pa.concat_tables([part.replace_schema_metadata() for part in parts])
+        table = table.drop_columns([key for key in self.change.drop if key in table.column_names])
+        table = table.rename_columns([self.change.rename.get(name, name) for name in table.column_names])
+        spans = self._spans(group)
+        tasks = table.column("task_index").to_numpy()
+        given: dict[str, Any] = {
+            "episode_index": np.repeat(group, self.rows.lengths[group]),
+            "index": np.arange(table.num_rows) + self.rows.starts[group[0]],
+            "task_index": np.concatenate([self.rows.remap[p][tasks[s]] for p, s in zip(group, spans, strict=True)]),
+        }
+        for key, column in (given | self._added(group)).items():
+            table = table.drop_columns([key]) if key in table.column_names else table
+            table = table.append_column(key, pa.chunked_array(column if isinstance(column, list) else [column]))
+        return table
+
+    def _added(self, group: list[int]) -> dict[str, list[pa.Array]]:
+        """The columns that the change gives, an array per episode; their statistics are noted on the way."""
+        found: dict[str, list[pa.Array]] = {}
+        for place in group if self.change.columns else ():
+            assert self.change.columns is not None
+            for key, column in self.change.columns(int(self.rows.order[place])).items():
+                if (feature := self.change.features.get(key)) is not None:
+                    self.rows.set_stats(place, key, feature, np.asarray(column))
+                    column = schema.to_arrow(np.asarray(column), feature)
+                found.setdefault(key, []).append(column)
+        return found
+
+    def _spans(self, group: list[int]) -> list[slice]:
+        """Where in the table of a group each of its episodes stands."""
+        ends = np.cumsum(self.rows.lengths[group]).tolist()
+        return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    # -- statistics -----------------------------------------------------------------------------------------
+
+    def _sketch(self, key: str, feature: Feature, table: pa.Table, group: list[int]) -> None:
+        column = schema.to_numpy(table.column(key), feature, repr(key))
+        known = self.sketches.get(key)
+        sketch = stats.sketch_column(column, feature, known.centre if known else None)
+        if known:
+            known.merge(sketch)
+        else:
+            self.sketches[key] = sketch
+        if key == "task_index":
+            for place, span in zip(group, self._spans(group), strict=True):
+                if not self.rows.same_tasks(place):
+                    self.rows.set_stats(place, key, feature, column[span])
+
+    def _cameras(self) -> None:
+        """Statistics of pictures: those of the episodes that are left, each as it was taken."""
+        paths = [path.relative_to(self.store.root).as_posix() for path in camera_stats.paths(self.store.root)]
+        if not (self.rows.moved or self.change.rename or self.change.drop or self.change.pack):
+            versions.share(self.store, self.folder, paths)
+            return
+        table = camera_stats.read(self.store, [self.store.ids[index] for index in self.rows.order.tolist()])
+        keys = table.column("feature").to_pylist()
+        place = table.schema.get_field_index("feature")
+        table = table.set_column(place, "feature", pa.array([self.change.rename.get(k, k) for k in keys], pa.string()))
+        table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
+        camera_stats.write(self.folder, self.commit.generation + 1, table)
+        if self.rows.moved:
+            self.sketches |= camera_stats.merged(table)
+
+    # -- what is said about the whole -------------------------------------------------------------------------
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = json.loads(json.dumps(self.commit.info))
+        described = {k: v for k, v in info["features"].items() if k not in self.change.drop}
+        info["features"] = {self.change.rename.get(key, key): entry for key, entry in described.items()}
+        info["features"] |= {key: schema.to_info(feature) for key, feature in self.change.features.items()}
+        info["features"] |= dict.fromkeys(self.languages, schema.LANGUAGE_INFO)
+        count, rows = len(self.rows), int(self.rows.lengths.sum())
+        info |= {"total_episodes": count, "total_frames": rows, "total_tasks": len(self.rows.tasks)}
+        info["splits"] = {"train": f"0:{count}"} if count else {}
+        if not tables.video_keys(self.features):
+            info["video_path"] = None
+        return info
+
+    def _features_file(self) -> None:
+        data = json.loads((self.store.root / layout.FEATURES).read_text())
+        data["features"] = {key: schema.to_details(feature) for key, feature in self.features.items()}
+        files.write_json(self.folder / layout.FEATURES, data)
+
+    def _materialized(self) -> Mapping[str, list[str]]:
+        if self.change.materialized is not None:
+            return self.change.materialized
+        gone = {*self.change.drop, *self.change.rename}
+        kept = {name: [c for c in columns if c not in gone] for name, columns in self.commit.materialized.items()}
+        return {name: columns for name, columns in kept.items() if columns}

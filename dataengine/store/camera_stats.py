@@ -1,0 +1,115 @@
+"""What each episode's pictures are like, kept apart so that statistics stay right when episodes go.
+
+Statistics of numbers are taken anew from the table; those of pictures would need every video decoded. So every
+commit leaves the sketches of its own episodes in `meta/dataengine/cameras/<generation>-<sha256>.parquet`, a row per
+episode, camera and channel. Only edits read them; rows of episodes that are gone mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataengine.errors import StoreError
+from dataengine.guard import sha256_file
+from dataengine.store import files, layout, stats
+from dataengine.store.store import Store
+
+SCHEMA = pa.schema([("episode_id", pa.string()), *stats.SCHEMA])
+
+
+def to_table(sketches: Mapping[str, Mapping[str, stats.Sketch]]) -> pa.Table:
+    """sketches: by episode id and camera."""
+    parts = [stats.to_table(found) for found in sketches.values()]
+    ids = [identity for identity, part in zip(sketches, parts, strict=True) for _ in range(part.num_rows)]
+    rows = pa.concat_tables([stats.SCHEMA.empty_table(), *parts])
+    return rows.add_column(0, "episode_id", pa.array(ids, pa.string()))
+
+
+def write(root: Path, generation: int, table: pa.Table) -> None:
+    """Leave the sketches of one commit; nothing where there are no cameras."""
+    if not table.num_rows:
+        return
+    folder = root / layout.CAMERAS
+    temporary = folder / f"{generation:08d}.parquet.tmp"
+    files.write_table(temporary, table, durable=False)
+    files.place(temporary, folder / f"{generation:08d}-{sha256_file(temporary)[:16]}.parquet")
+    files.remove(temporary)
+
+
+def paths(root: Path) -> list[Path]:
+    return sorted((root / layout.CAMERAS).glob("*.parquet"))
+
+
+def generation_of(path: Path) -> int | None:
+    number = path.name.split("-")[0]
+    return int(number) if number.isdigit() else None
+
+
+def digest_of(path: Path) -> str:
+    """How the sha256 of a file begins, as its name says."""
+    return path.stem.partition("-")[2] or "no hash stands in its name"
+
+
+def read(store: Store, ids: Collection[str]) -> pa.Table:
+    """Rows of these episodes. Those that have none, from an older engine, are decoded for it."""
+    parts, missing = [SCHEMA.empty_table()], set(ids) if store.cameras else set()
+    for path in reversed(paths(store.root)):  # the last word counts
+        table = files.read_table(path)
+        table = table.filter(pc.is_in(table.column("episode_id"), pa.array(list(missing), pa.string())))
+        missing -= set(table.column("episode_id").to_pylist())
+        parts.append(table)
+    return pa.concat_tables([*parts, to_table({identity: _decoded(store, identity) for identity in sorted(missing)})])
+
+
+def merged(table: pa.Table) -> dict[str, stats.Sketch]:
+    """One sketch per camera over all rows (Chan, Golub & LeVeque 1983 for any number of parts)."""
+    found: dict[str, stats.Sketch] = {}
+    for key in table.column("feature").unique().to_pylist():
+        rows = table.filter(pc.equal(table.column("feature"), key))
+        dims = [rows.filter(pc.equal(rows.column("dim"), d)) for d in range(pc.max(rows.column("dim")).as_py() + 1)]
+        column = {name: np.stack([_numbers(d, name) for d in dims], 1) for name in ("values", "mean", "m2", "centre")}
+        if (column["centre"] != column["centre"][0]).any():
+            raise StoreError(f"the sketches of {key!r} count around different centres")
+        total = column["values"].sum(0)
+        mean = (column["values"] * column["mean"]).sum(0) / total
+        spread = column["m2"].sum(0) + (column["values"] * (column["mean"] - mean) ** 2).sum(0)
+        histograms = [_histogram(d) for d in dims]
+        found[key] = stats.Sketch(
+            bool(rows.column("grey")[0].as_py()),
+            column["centre"][0],
+            int(_numbers(dims[0], "frames").sum()),
+            float(total[0]),
+            mean,
+            spread,
+            np.array([_numbers(d, "min").min() for d in dims]),
+            np.array([_numbers(d, "max").max() for d in dims]),
+            [bins for bins, _ in histograms],
+            [counts for _, counts in histograms],
+        )
+    return found
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).to_numpy()
+
+
+def _histogram(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    bins, place = np.unique(table.column("bins").combine_chunks().flatten().to_numpy(), return_inverse=True)
+    counts = np.zeros(len(bins), np.int64)
+    np.add.at(counts, place, table.column("counts").combine_chunks().flatten().to_numpy())
+    return bins.astype(np.int32), counts
+
+
+def _decoded(store: Store, identity: str) -> dict[str, stats.Sketch]:
+    found = {}
+    for key in store.cameras:
+        seen = stats.PictureStats(store.features[key])
+        for frame in store.clip(store.index(identity), key).frames():
+            seen.update(frame)
+        found[key] = seen.sketch()
+    return found
