@@ -144,8 +144,10 @@ def log(store: StorePath, json: JsonFlag = False) -> None:
     if json:
         show_json([asdict(entry) for entry in entries])
     else:
-        rows = [(e.before, e.generation, e.when, e.what, "yes" if e.kept else "no") for e in entries]
-        show_table("", ["before", "after", "when", "what", "before is kept"], rows)
+        rows = [
+            (e.before, e.generation, e.when[:16].replace("T", " "), e.what, "yes" if e.kept else "no") for e in entries
+        ]
+        show_table("", ["before", "after", "when (UTC)", "what", "can go back"], rows)
 
 
 @app.command()

@@ -47,6 +47,7 @@ class Edit:
     def __init__(self, store: Store) -> None:
         self.store, self._began = store, versions.own_commit(store).generation
         self.what: list[str] = []
+        self._lengths = store.table_of_episodes.length.tolist()
         self._pieces = [_Piece(index) for index in range(len(store))]
         self._facts: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, str]] = {}
@@ -75,7 +76,7 @@ class Edit:
     def split(self, episode: str | int, at: Iterable[int]) -> Edit:
         """Several episodes of one, the second beginning with the first frame of `at`."""
         (index,) = self.select([episode])
-        bounds = [0, *sorted(set(at)), int(self.store.table_of_episodes.length[index])]
+        bounds = [0, *sorted(set(at)), self._lengths[index]]
         return self._cut(episode, list(pairwise(bounds)), "split")
 
     def reorder(self, episodes: Sequence[str | int]) -> Edit:
@@ -109,7 +110,7 @@ class Edit:
             found += bool(changes)
         if not found:
             raise ConfigError(f"no episode has the instruction {old!r}; there are: {list(self.store.tasks)[:5]}")
-        return self._said(f"say {new!r} to {found} episodes")
+        return self._said(f"say {new!r} to {_counted(range(found))}")
 
     def purge(self, episodes: Sequence[str | int]) -> Edit:
         """Erase episodes for good, in an edit of its own: from labels, statistics and every kept version too.
@@ -158,8 +159,7 @@ class Edit:
 
     def outcome(self) -> tuple[int, int]:
         """Episodes and frames that the store would have."""
-        lengths = self.store.table_of_episodes.length
-        frames = [p.span[1] - p.span[0] if p.span else int(lengths[p.index]) for p in self._pieces]
+        frames = [p.span[1] - p.span[0] if p.span else self._lengths[p.index] for p in self._pieces]
         return len(frames), sum(frames)
 
     def commit(self) -> history.Entry:
@@ -222,7 +222,7 @@ class Edit:
 
     def _cut(self, episode: str | int, spans: Sequence[tuple[int, int]], what: str) -> Edit:
         (index,) = self.select([episode])
-        length = int(self.store.table_of_episodes.length[index])
+        length = self._lengths[index]
         spans = [(a + length if a < 0 else a, b + length if b < 0 else b) for a, b in spans]
         if bad := [(a, b) for a, b in spans if not 0 <= a < b <= length]:
             raise ConfigError(f"episode {episode} has {length} frames; {bad[0][0]} to {bad[0][1]} are none of it")
