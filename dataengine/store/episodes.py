@@ -229,7 +229,7 @@ def _is_ours(name: str, kind: pa.DataType, column: pa.ChunkedArray) -> bool:
 
 
 def _nothing() -> pa.Table:
-    return pa.schema([("episode_index", pa.int64())]).empty_table()
+    return pa.schema([(name, pa.int64()) for name in ("episode_index", "length", *_PLACE)]).empty_table()
 
 
 def _read_file(path: Path, ours: bool) -> pa.Table:

@@ -92,12 +92,18 @@ def next_version(store: Store, *, keep: bool) -> Iterator[Path]:
 def kept(root: Path) -> dict[int, Path]:
     """Versions that can be restored, by generation."""
     folder = root / layout.HISTORY
-    return {int(path.name): path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {int(path.name): path for path in found if path.name.isdigit()}
 
 
 def forget(root: Path) -> None:
-    """Give up all versions but the present one."""
-    files.remove(root / layout.HISTORY)
+    """Give up all versions but the present one: out of reach in one step, then removed."""
+    folder = root / layout.HISTORY
+    if folder.exists():
+        gone = root / layout.STAGING / f"history-{uuid.uuid4().hex[:8]}"
+        gone.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(gone)
+        files.remove(gone)
 
 
 def rescue(work: Path, root: Path) -> None:
