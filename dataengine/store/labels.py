@@ -1,7 +1,7 @@
 """Side tables: what is said about episodes, each label written and replaced on its own.
 
 `labels/<name>/<number>-<sha256>.parquet` holds a label of one or more episodes: a column `episode_id`, the
-label's own columns, one row group per episode. A later number replaces, episode by episode, what an earlier
+label's own columns, its episodes one after the other. A later number replaces, episode by episode, what an earlier
 one says; workers that write at the same time write different files, and no frame or other label is touched.
 """
 
@@ -23,17 +23,20 @@ from dataengine.episode import Episode, Feature, Label
 from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import safe_name
 from dataengine.store import files, layout
+from dataengine.store.rows import read_rows
 
 _KEY = b"dataengine.labels"
+ROWS_PER_GROUP = 4096
 _KINDS: dict[str, tuple[str, ...]] = {"frame": (), "span": ("start", "stop"), "event": ("frame",), "episode": ()}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one episode's label is: file, row group (None: no rows), and what else makes it a `Label`."""
+    """Where one episode's label is: file, first row and number of rows, and what else makes it a `Label`."""
 
     path: Path
-    group: int | None
+    row: int
+    rows: int
     kind: str
     source: Mapping[str, Any]
     numbered: bool
@@ -62,7 +65,7 @@ def check(episode: str, length: int, name: str, label: Label) -> None:
 
 
 def pack(name: str, labels: Mapping[str, Label]) -> tuple[pa.Table, list[int]]:
-    """One table for a label of several episodes, and the rows of its row groups."""
+    """One table for a label of several episodes, and the rows of its row groups, which hold whole episodes."""
     safe_name(name)
     sources: list[str] = []
     entries, tables = [], []
@@ -74,12 +77,25 @@ def pack(name: str, labels: Mapping[str, Label]) -> tuple[pa.Table, list[int]]:
         numbered = label.kind == "frame" and "frame" not in table.column_names
         if numbered:
             table = table.add_column(0, "frame", pa.array(np.arange(table.num_rows)))
-        rows = table.num_rows
-        entries.append([episode, rows, label.kind, sources.index(source), numbered])
-        tables.append(table.add_column(0, "episode_id", pa.array([episode] * rows, pa.string())))
+        entries.append([episode, table.num_rows, label.kind, sources.index(source), numbered])
+        tables.append(table)
     table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    rows = np.repeat(np.arange(len(entries)), [entry[1] for entry in entries])
+    ids = pa.DictionaryArray.from_arrays(pa.array(rows), pa.array(list(labels), pa.string()))
+    table = table.add_column(0, "episode_id", ids.cast(pa.string()))
     head = {"name": name, "episodes": entries, "sources": [json.loads(s) for s in sources]}
-    return table.replace_schema_metadata({_KEY: json.dumps(head)}), [e[1] for e in entries if e[1]]
+    return table.replace_schema_metadata({_KEY: json.dumps(head)}), _groups([entry[1] for entry in entries])
+
+
+def _groups(rows: list[int]) -> list[int]:
+    """Each group costs 0.1 ms to write and is read as a whole for the label of one episode."""
+    groups: list[int] = []
+    for count in rows:
+        if groups and groups[-1] + count <= ROWS_PER_GROUP:
+            groups[-1] += count
+        else:
+            groups.append(count)
+    return groups
 
 
 def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
@@ -137,10 +153,10 @@ def index_file(path: Path) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     try:
         head = json.loads((pq.read_schema(path).metadata or {})[_KEY])
-        group = 0
+        row = 0
         for episode, rows, kind, source, numbered in head["episodes"]:
-            found[episode] = Entry(path, group if rows else None, kind, head["sources"][source], numbered)
-            group += bool(rows)
+            found[episode] = Entry(path, row, int(rows), kind, head["sources"][source], numbered)
+            row += int(rows)
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, IndexError) as error:
@@ -149,11 +165,8 @@ def index_file(path: Path) -> dict[str, Entry]:
 
 
 def read(entry: Entry) -> Label:
-    try:
-        with pq.ParquetFile(entry.path, page_checksum_verification=True) as file:
-            table = file.schema_arrow.empty_table() if entry.group is None else file.read_row_group(entry.group)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{entry.path} is damaged or missing: {error}") from error
+    """Raises `StoreError` when its file is damaged or gone."""
+    table = read_rows(entry.path, entry.row, entry.rows)
     table = table.drop_columns(["episode_id", *(["frame"] if entry.numbered else [])]).replace_schema_metadata()
     return Label(entry.kind, table, entry.source)  # type: ignore[arg-type]
 
