@@ -8,7 +8,8 @@ from dataengine.store.edit import Edit
 from dataengine.store.reader import FrameReader
 from dataengine.store.shard import Shard, seal
 from dataengine.store.store import Store
+from dataengine.store.stream import FrameStream
 from dataengine.store.verify import VerifyReport
 from dataengine.store.writer import Writer
 
-__all__ = ["Edit", "FrameReader", "Shard", "Store", "VerifyReport", "Writer", "seal"]
+__all__ = ["Edit", "FrameReader", "FrameStream", "Shard", "Store", "VerifyReport", "Writer", "seal"]

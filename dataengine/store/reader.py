@@ -7,6 +7,7 @@ and are flagged in `<key>_is_pad`, as in LeRobot 0.6.1 (`dataset_reader._get_que
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,68 @@ from dataengine.store import schema
 from dataengine.store.store import Store
 
 TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is read of a store: indices of episodes, keys of the table, cameras, and windows in frames, by key."""
+
+    episodes: list[int]
+    keys: list[str]
+    cameras: list[str]
+    offsets: dict[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        delta_timestamps: Mapping[str, Sequence[float]] | None,
+        episodes: Sequence[int] | None,
+        columns: Sequence[str] | None,
+    ) -> Selection:
+        """Parameters as in `FrameReader`. Raises `ConfigError` for what the store does not have."""
+        chosen = list(range(len(store))) if episodes is None else [int(i) for i in episodes]
+        if bad := [i for i in chosen if not 0 <= i < len(store)]:
+            raise ConfigError(f"episodes {bad[:5]} are not among the {len(store)} of {store.root}")
+        keys = list(store.features) if columns is None else list(columns)
+        if unknown := sorted({*keys, *(delta_timestamps or {})} - set(store.features)):
+            raise ConfigError(f"{store.root} has no features {', '.join(unknown)}; it has {', '.join(store.features)}")
+        return cls(
+            chosen,
+            [key for key in keys if not store.features[key].is_camera],
+            [key for key in keys if store.features[key].is_camera],
+            {
+                key: _in_frames(key, deltas, store.fps)
+                for key, deltas in (delta_timestamps or {}).items()
+                if key in keys
+            },
+        )
+
+    def lengths(self, store: Store) -> np.ndarray:
+        """`(E,)` int64: frames of each episode."""
+        return store.table_of_episodes.length[self.episodes] if self.episodes else np.zeros(0, np.int64)
+
+    def columns(self, store: Store, episodes: Sequence[int]) -> dict[str, np.ndarray]:
+        """The table of these episodes, position columns included, `(T, *shape)` by key; no video is opened.
+
+        Raises `StoreError` when rows are damaged or another episode's.
+        """
+        table = store.table([*self.keys, *POSITION_COLUMNS], episodes)
+        features = {**{k: store.features[k] for k in self.keys}, **schema.POSITION}
+        columns = {key: schema.to_numpy(table.column(key), f, repr(key)) for key, f in features.items()}
+        lengths = store.table_of_episodes.length[list(episodes)] if len(episodes) else np.zeros(0, np.int64)
+        if not np.array_equal(columns["episode_index"], np.repeat(np.array(episodes, np.int64), lengths)):
+            raise StoreError(f"{store.root}: rows do not stand where the episodes table says; run verify")
+        return columns
+
+
+def _in_frames(key: str, deltas: Sequence[float], fps: float) -> np.ndarray:
+    """Offsets in frames. Raises `ConfigError` unless each is a whole number of frames."""
+    exact = np.asarray(deltas, float) * fps
+    frames = np.round(exact)
+    if not exact.size or (np.abs(exact - frames) / fps > TOLERANCE).any():
+        raise ConfigError(f"delta_timestamps of {key!r} are not multiples of 1/{fps:g} s: {list(deltas)}")
+    return frames.astype(np.int64)
 
 
 class FrameReader:
@@ -36,20 +99,11 @@ class FrameReader:
         columns: Sequence[str] | None = None,
     ) -> None:
         self.store = store
-        self.episodes = list(range(len(store))) if episodes is None else [int(i) for i in episodes]
-        if bad := [i for i in self.episodes if not 0 <= i < len(store)]:
-            raise ConfigError(f"episodes {bad[:5]} are not among the {len(store)} of {store.root}")
-        keys = list(store.features) if columns is None else list(columns)
-        if unknown := sorted({*keys, *(delta_timestamps or {})} - set(store.features)):
-            raise ConfigError(f"{store.root} has no features {', '.join(unknown)}; it has {', '.join(store.features)}")
-        self.cameras = [key for key in keys if store.features[key].is_camera]
-        self.keys = [key for key in keys if not store.features[key].is_camera]
-        self._offsets = {
-            key: self._frames(key, deltas) for key, deltas in (delta_timestamps or {}).items() if key in keys
-        }
-        lengths = store.table_of_episodes.length[self.episodes] if self.episodes else np.zeros(0, np.int64)
-        self._ends = np.cumsum(lengths)
-        self._columns = self._load()
+        chosen = Selection.of(store, delta_timestamps, episodes, columns)
+        self.episodes, self.keys, self.cameras = chosen.episodes, chosen.keys, chosen.cameras
+        self._offsets = chosen.offsets
+        self._ends = np.cumsum(chosen.lengths(store))
+        self._columns = chosen.columns(store, self.episodes)
         self._clip = lru_cache(maxsize=64)(store.clip)
 
     def __len__(self) -> int:
@@ -89,26 +143,6 @@ class FrameReader:
 
     def _window(self, key: str, index: int, start: int, stop: int) -> np.ndarray:
         return np.clip(index + self._offsets[key], start, stop - 1)
-
-    def _frames(self, key: str, deltas: Sequence[float]) -> np.ndarray:
-        """Offsets in frames. Raises `ConfigError` unless each is a whole number of frames."""
-        exact = np.asarray(deltas, float) * self.store.fps
-        frames = np.round(exact)
-        if not exact.size or (np.abs(exact - frames) / self.store.fps > TOLERANCE).any():
-            raise ConfigError(
-                f"delta_timestamps of {key!r} are not multiples of 1/{self.store.fps:g} s: {list(deltas)}"
-            )
-        return frames.astype(np.int64)
-
-    def _load(self) -> dict[str, np.ndarray]:
-        """All columns of the table in memory; pictures, in the table or not, are read when asked for."""
-        table = self.store.table([*self.keys, *POSITION_COLUMNS], self.episodes)
-        features = {**{k: self.store.features[k] for k in self.keys}, **schema.POSITION}
-        columns = {key: schema.to_numpy(table.column(key), f, repr(key)) for key, f in features.items()}
-        want = np.repeat(self.episodes, np.diff(self._ends, prepend=0)) if self.episodes else np.zeros(0)
-        if not np.array_equal(columns["episode_index"], want):
-            raise StoreError(f"{self.store.root}: rows do not stand where the episodes table says; run verify")
-        return columns
 
 
 def _pictures(clip: Clip, frames: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from dataengine.errors import VideoError
 from dataengine.video.container import FileKey, file_key, open_video
 from dataengine.video.index import PacketIndex, index_of, keep_index
 
-_KEPT = 8
+_KEPT = 32  # opening takes as long as decoding ten small pictures
 
 
 class Reader:
