@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from killing import DISK, die_before  # noqa: E402
 from store_made import FPS, SMALL, episode  # noqa: E402
 
 from dataengine.errors import StoreError  # noqa: E402
@@ -42,24 +42,8 @@ def base(root: Path) -> None:
 
 
 def killed_at(root: Path, n: int) -> None:
-    steps = 0
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
-            nonlocal steps
-            if steps == n:
-                os.kill(os.getpid(), signal.SIGKILL)
-            steps += 1
-            return function(*args, **kwargs)
-
-        return step
-
     edit = Edit(Store.open(root)).trim(0, 1, 4).delete([1])
-    os.link = counted(os.link)
-    for name in ("replace", "rename", "unlink"):
-        setattr(Path, name, counted(getattr(Path, name)))
-    files.exchange = counted(files.exchange)
-    shutil.rmtree = counted(shutil.rmtree)  # type: ignore[assignment]
+    die_before(n, *DISK, (files, "exchange"))
     edit.commit()
 
 

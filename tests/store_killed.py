@@ -11,15 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import pyarrow as pa  # noqa: E402
+from killing import DISK, die_before  # noqa: E402
 from store_made import FPS, SMALL, episode  # noqa: E402
 
 from dataengine.episode import Episode, Label  # noqa: E402
@@ -33,25 +31,10 @@ def labelled(seed: int) -> Episode:
 
 def killed_at(root: Path, n: int, log: int) -> None:
     """Commit one more episode to the store; die before step n. An acknowledged id goes to the descriptor `log`."""
-    steps = 0
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
-            nonlocal steps
-            if steps == n:
-                os.kill(os.getpid(), signal.SIGKILL)
-            steps += 1
-            return function(*args, **kwargs)
-
-        return step
-
     store = Store.open(root)
     shard = store.seal(labelled(2), root.with_name(f"shard{n}"))
     with store.writer() as writer:
-        os.link = counted(os.link)
-        for name in ("replace", "rename", "unlink"):
-            setattr(Path, name, counted(getattr(Path, name)))
-        shutil.rmtree = counted(shutil.rmtree)  # type: ignore[assignment]
+        die_before(n, *DISK)
         writer.commit(shard)
         os.write(log, shard.episode_id.encode() + b"\n")
     os._exit(0)

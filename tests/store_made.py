@@ -83,8 +83,9 @@ def episode(seed: int = 0, length: int = 7, features: dict[str, Feature] = FEATU
 
 
 def write_scores(root: Path, part: int) -> None:
-    """Label every second episode, one write each: what a worker of several does."""
+    """Label every second episode, one write each, and again: what a worker of several does."""
     store = Store.open(root)
-    for index in range(part, len(store), 2):
-        length = int(store.table_of_episodes.length[index])
-        store.write_labels("score", {store.ids[index]: Label("frame", pa.table({"v": np.full(length, index)}))})
+    for turn in range(4):
+        for index in range(part, len(store), 2):
+            values = pa.table({"v": np.full(int(store.table_of_episodes.length[index]), 10 * turn + index)})
+            store.write_labels("score", {store.ids[index]: Label("frame", values)})

@@ -32,18 +32,18 @@ _STORE_FOLDERS = ("meta", "data", "videos", "labels", ".dataengine")
 
 @dataclass
 class Verdict:
-    """What became of one outcome. twice: outputs whose episode had come before. problem: why it cannot be taken."""
+    """What became of one outcome. left: outputs that are not taken, each with the reason. problem: why none can be."""
 
     task: Task
     outcome: Outcome
     taken: list[Output] = field(default_factory=list)
-    twice: list[Output] = field(default_factory=list)
+    left: list[tuple[Output, str]] = field(default_factory=list)
     fresh: list[tuple[Task, Output]] = field(default_factory=list)
     problem: EpisodeError | None = None
 
     def refuse(self, problem: EpisodeError) -> None:
         self.problem = problem
-        self.taken, self.twice, self.fresh = [], [], []
+        self.taken, self.left, self.fresh = [], [], []
 
 
 class Committer:
@@ -58,6 +58,7 @@ class Committer:
         self._store: Any = None
         self._writer: Any = None
         self._present: set[str] = set()
+        self._marks: set[str] = set()
         self._known: dict[str, dict[str, Any]] = {}
         self._made_of: dict[str, set[str]] = {}
         self._labelled: dict[str, dict[str, str]] = {}
@@ -69,13 +70,14 @@ class Committer:
     def __enter__(self) -> Committer:
         if (self.folder.out / "meta" / "info.json").exists():
             self._open()
+            self._marks = self._store.commit.gone if self._store.commit else set()
         for line in read_lines(self.folder.root / "committed.jsonl"):
             if "labels" in line:
                 for episode in self._present & set(line["labels"]):
                     self._labelled.setdefault(episode, {}).update(line["labels"][episode])
             elif line["id"] in self._present:
                 self._note(line)
-            else:  # never committed, or the store was taken away since: it must be sealed again
+            elif not self._gone(line["id"]):  # never committed, or the store was taken away: it must be sealed again
                 self.folder.mark(line["id"]).unlink(missing_ok=True)
         return self
 
@@ -87,10 +89,17 @@ class Committer:
                 self.flush_labels()
         self._stack.close()
 
+    def _gone(self, identity: str) -> bool:
+        from dataengine.store.commit import mark_of
+
+        return bool(self._marks) and identity not in self._present and mark_of(identity) in self._marks
+
     def recall_is_whole(self, outcome: Outcome) -> bool:
         """Whether labels that an earlier run promised are written, or still waiting to be."""
         return all(
-            self._labelled.get(output.id, {}).get(name) == content or label_file(self.folder, content).exists()
+            self._gone(output.id)
+            or self._labelled.get(output.id, {}).get(name) == content
+            or label_file(self.folder, content).exists()
             for output in outcome.outputs
             for name, content in output.labels.items()
         )
@@ -125,7 +134,10 @@ class Committer:
         try:
             for output in outcome.outputs:
                 if output.id in self._came or output.id in self._coming:
-                    verdict.twice.append(output)
+                    verdict.left.append((output, "the same episode came twice"))
+                    continue
+                if self._gone(output.id):
+                    verdict.left.append((output, "an edit took it out of the store"))
                     continue
                 if output.id in self._present:
                     self._check_same(task, output)

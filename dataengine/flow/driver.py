@@ -96,7 +96,7 @@ class Driver:
             self._quarantine(task, replace(outcome, state="failed", stage="commit", reason=str(verdict.problem)))
             return
         self.quarantine.release(self._quarantine_key(task.source), self.run)
-        self.tally.finished(outcome, verdict.taken, verdict.twice, task.episode)
+        self.tally.finished(outcome, verdict.taken, verdict.left, task.episode)
         if not outcome.reused:
             seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
             self.events.write("episode", episode=task.episode, ids=[o.id for o in verdict.taken], seconds=seconds)

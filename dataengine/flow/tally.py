@@ -39,14 +39,14 @@ class Tally:
     duration: float = 0.0
     dropped: int = 0
     quarantined: int = 0
-    twice: int = 0
+    left: int = 0
     by_stage: dict[str, StageTally] = field(default_factory=dict)
     reasons: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.by_stage = {name: StageTally() for name in ("read", *self.stages, "seal")}
 
-    def finished(self, outcome: Outcome, taken: list[Output], twice: list[Output], episode: str) -> None:
+    def finished(self, outcome: Outcome, taken: list[Output], left: list[tuple[Output, str]], episode: str) -> None:
         """One task that ended well."""
         self.done += 1
         self.reused += outcome.reused
@@ -67,9 +67,9 @@ class Tally:
         for drop in outcome.drops:
             self.by_stage[drop.stage].dropped += 1
             self._because(drop, episode)
-        for output in twice:
-            self.twice += 1
-            self._because(Dropped("commit", output.id, "the same episode came twice"), episode)
+        for output, reason in left:
+            self.left += 1
+            self._because(Dropped("commit", output.id, reason), episode)
 
     def failed(self, entry: Quarantined, outcome: Outcome | None = None) -> None:
         """One episode that is in quarantine now, or still."""
@@ -100,7 +100,7 @@ class Tally:
         return {
             **self.figures(),
             "duration": self.duration,
-            "twice": self.twice,
+            "left": self.left,
             "stages": [{"name": name, **vars(figures)} for name, figures in self.by_stage.items()],
             "drops": reasons,
         }

@@ -67,7 +67,9 @@ class _Build:
         files.write_json(self.folder / layout.STATS, stats.as_json(self.sketches, info))
         named = [layout.TASKS, layout.STATS, layout.FEATURES, *(p for p, _ in episode_files)]
         named += [sketch] if sketch else []
-        log = () if self.change.log is None else ({**self.change.log, "generation": generation},)
+        edits = self.commit.edits
+        if self.change.edits is not None:
+            edits = (*self.change.edits[:-1], {**self.change.edits[-1], "generation": generation})
         changed = self.commit.next(
             episodes=len(self.rows),
             frames=int(self.rows.lengths.sum()),
@@ -79,7 +81,7 @@ class _Build:
             sketch=sketch,
             materialized=self._materialized(),
             sha256={name: sha256_file(self.folder / name) for name in named},
-            edits=(*self.commit.edits, *log),
+            edits=edits,
         )
         versions.write_record(self.folder, changed)
 
@@ -206,12 +208,7 @@ class _Build:
 
     def _sketch(self, key: str, feature: Feature, table: pa.Table, group: list[int]) -> None:
         column = schema.to_numpy(table.column(key), feature, repr(key))
-        known = self.sketches.get(key)
-        sketch = stats.sketch_column(column, feature, known.centre if known else None)
-        if known:
-            known.merge(sketch)
-        else:
-            self.sketches[key] = sketch
+        stats.take_in(self.sketches, key, column, feature)
         if key == "task_index":
             for place, span in zip(group, self._spans(group), strict=True):
                 if not self.rows.same_tasks(place):

@@ -20,7 +20,8 @@ class Change:
     the new instruction by the old one. rename, drop: features. features: columns added or replaced;
     `columns(position)` gives them for an episode: arrays of numbers by feature key, Arrow arrays by language column.
     languages: language columns of the new table. materialized: as in the commit record. pack: write data files anew.
-    join_videos: pack mp4s as well. log: what to say of it in the record; None: nothing, and it cannot be undone.
+    join_videos: pack mp4s as well. edits: the log of the new version, `build` completes its last entry; None: as it
+    is, and the old version is not kept.
     """
 
     order: Sequence[int] | None = None
@@ -34,4 +35,4 @@ class Change:
     materialized: Mapping[str, list[str]] | None = None
     pack: bool = False
     join_videos: bool = False
-    log: Mapping[str, Any] | None = None
+    edits: tuple[Mapping[str, Any], ...] | None = None

@@ -7,6 +7,7 @@ append: at each instant both readers see a whole store, at most one episode apar
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,8 +27,8 @@ class Commit:
 
     episode_files: (path, rows) in order. sha256: of the metadata files, by path. info: info.json as it
     belongs to this state. materialized: labels that were written into columns, with the columns' names.
-    edits: what was done besides appending: "what", "when", generation "before" it and "generation" after it, and
-    "restored" where it brought an older state back.
+    edits: what was done besides appending: "what", "when", generation "before" it and "generation" after it,
+    "gone", the marks of episodes that it took out, and "restored" where it brought an older state back.
     """
 
     generation: int
@@ -49,8 +50,18 @@ class Commit:
         files.write_json(root / layout.COMMIT, asdict(self))
         files.write_json(root / layout.INFO, self.info, indent=2)
 
+    @property
+    def gone(self) -> set[str]:
+        """Marks (`mark_of`) of episodes that edits took out, so that they do not come again from where they came."""
+        return {mark for edit in self.edits for mark in edit.get("gone", ())}
+
     def next(self, **changes: Any) -> Commit:
         return replace(self, generation=self.generation + 1, **changes)
+
+
+def mark_of(identity: str) -> str:
+    """What is left of an episode that is gone: enough to know it again, not to tell what it was."""
+    return hashlib.sha256(f"gone\0{identity}".encode()).hexdigest()[:16]
 
 
 def read(root: Path) -> Commit | None:

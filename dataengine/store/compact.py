@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataengine.store import labels, versions
 from dataengine.store.build import build
 from dataengine.store.change import Change
-from dataengine.store.lock import WriterLock
+from dataengine.store.lock import WriterLock, label_lock
 from dataengine.store.recover import recover
 from dataengine.store.store import Store
 
@@ -28,8 +28,9 @@ def changing(store: Store) -> Iterator[None]:
     lock.acquire()
     try:
         recover(store.root)
-        for name in labels.names(store.root):
-            labels.pack_files(store.root, name)
+        with label_lock(store.root):
+            for name in labels.names(store.root):
+                labels.pack_files(store.root, name)
         store.reload()
         yield
     finally:
@@ -41,6 +42,7 @@ def replace(store: Store, change: Change, source: Store) -> None:
 
     source: what is read; the store, or a copy of it that has episodes to be taken in.
     """
-    with versions.next_version(store, keep=change.log is not None) as folder:
+    with versions.next_version(store, keep=change.edits is not None) as folder:
         build(source, change, folder)
-        versions.share_labels(source, folder)
+        with label_lock(source.root):
+            versions.share_labels(source, folder)

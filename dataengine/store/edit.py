@@ -177,18 +177,27 @@ class Edit:
             if versions.own_commit(self.store).generation != self._began:
                 raise StoreError(f"{self.store.root} has changed since the edit began; look again and repeat it")
             if self._purged:
-                with label_lock(self.store.root, exclusive=True):
+                with label_lock(self.store.root):
                     for name in labels.names(self.store.root):
                         labels.forget(self.store.root, name, self._purged)
-            entry = history.entry(self.store, "; ".join(self.what))
+            edits = self._log()
             parts = [piece for piece in self._pieces if piece.span is not None]
             if not parts:
-                compact.replace(self.store, self._change([p.index for p in self._pieces], entry), self.store)
+                compact.replace(self.store, self._change([p.index for p in self._pieces], edits), self.store)
             else:
-                self._with_parts(parts, entry)
+                self._with_parts(parts, edits)
             if self._purged:
                 versions.forget(self.store.root)
         return history.log(self.store)[-1]
+
+    def _log(self) -> tuple[Mapping[str, Any], ...]:
+        """Of the version to come. A purge leaves of older entries the marks of what went, not their words."""
+        before = versions.own_commit(self.store).edits
+        left = {self.store.ids[piece.index] for piece in self._pieces if piece.span is None}
+        entry = history.entry(self.store, "; ".join(self.what), left)
+        if not self._purged:
+            return (*before, entry)
+        return ({**entry, "gone": [*(mark for edit in before for mark in edit.get("gone", ())), *entry["gone"]]},)
 
     def select(self, episodes: Sequence[str | int]) -> list[int]:
         """Positions of episodes named by id, position or range, each once, in the order given."""
@@ -232,7 +241,7 @@ class Edit:
         self._pieces = [new for p in self._pieces for new in (pieces if p.index == index else [p])]
         return self._said(f"{what} episode {index} to frames {', '.join(f'{a}:{b}' for a, b in spans)}")
 
-    def _change(self, order: Sequence[int], entry: Mapping[str, Any], origin: Sequence[int] = ()) -> Change:
+    def _change(self, order: Sequence[int], edits: tuple[Mapping[str, Any], ...], origin: Sequence[int] = ()) -> Change:
         """origin: of episodes that come after those of the store, what they are parts of."""
         sources = {index: index for index in range(len(self.store))}
         sources |= {len(self.store) + n: index for n, index in enumerate(origin)}
@@ -248,10 +257,10 @@ class Edit:
             drop=frozenset(self._drop),
             features=self._features,
             columns=columns if self._columns else None,
-            log=entry,
+            edits=edits,
         )
 
-    def _with_parts(self, parts: Sequence[_Piece], entry: Mapping[str, Any]) -> None:
+    def _with_parts(self, parts: Sequence[_Piece], edits: tuple[Mapping[str, Any], ...]) -> None:
         """Cut episodes are appended to a copy of hard links, from which the version is made."""
         if self._columns:
             raise ConfigError("columns are added in an edit of their own, after episodes are cut")
@@ -266,7 +275,7 @@ class Edit:
             with copy.writer() as writer:
                 places = dict(zip(parts, writer.commit_all(shards), strict=True))
             order = [piece.index if piece.span is None else places[piece] for piece in self._pieces]
-            compact.replace(self.store, self._change(order, entry, [part.index for part in parts]), copy)
+            compact.replace(self.store, self._change(order, edits, [part.index for part in parts]), copy)
         finally:
             files.remove(beside)
             files.remove(sealed)

@@ -13,15 +13,15 @@ import pyarrow as pa
 from dataengine.episode import Clip, Episode, Label, Meta
 from dataengine.errors import StoreError
 from dataengine.guard import safe_join
-from dataengine.store import labels, language, schema
+from dataengine.store import language, schema
 from dataengine.store.metadata import Metadata
 from dataengine.store.pictures import PictureClip
 from dataengine.store.rows import columns_of, read_rows
 from dataengine.video import DepthCoding, VideoClip
 
 
-def read_episode(root: Path, meta: Metadata, index: int, entries: Mapping[str, labels.Entry]) -> Episode:
-    """An episode with its columns in memory, its clips to be decoded, its labels joined (`entries`, by name).
+def read_episode(root: Path, meta: Metadata, index: int, joined: Mapping[str, Label]) -> Episode:
+    """An episode with its columns in memory, its clips to be decoded, `joined` its labels by name.
 
     Raises `StoreError` naming what is missing, damaged, or does not belong to this episode.
     """
@@ -43,7 +43,7 @@ def read_episode(root: Path, meta: Metadata, index: int, entries: Mapping[str, l
         dict(meta.features),
         {key: schema.to_numpy(table.column(key), meta.features[key], f"{where}, {key!r}") for key in columns},
         {key: read_clip(root, meta, index, key) for key, feature in meta.features.items() if feature.is_camera},
-        found | {name: labels.read(entry) for name, entry in entries.items()},
+        {**found, **joined},
         about,
         frame_tasks,
     )

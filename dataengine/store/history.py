@@ -6,7 +6,7 @@ until `compact` or `purge`. Going back makes that version once more, as a new co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +34,15 @@ class Entry:
     kept: bool
 
 
-def entry(store: Store, what: str, **more: Any) -> dict[str, Any]:
-    """What the record of the next commit says of an edit; `build` adds its generation."""
-    before = versions.own_commit(store).generation
-    return {"what": what, "when": datetime.now(UTC).isoformat(timespec="seconds"), "before": before, **more}
+def entry(store: Store, what: str, left: Collection[str], **more: Any) -> dict[str, Any]:
+    """What the record of the next commit says of an edit; left: ids of the episodes that stay as they are."""
+    return {
+        "what": what,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "before": versions.own_commit(store).generation,
+        "gone": [commits.mark_of(identity) for identity in store.ids if identity not in left],
+        **more,
+    }
 
 
 def log(store: Store) -> list[Entry]:
@@ -72,7 +77,8 @@ def restore(store: Store, generation: int, what: str | None = None) -> Entry:
             raise StoreError(f"{store.root}: episodes were appended since the last edit and would be lost; not done")
         before = commits.read(old)
         assert before is not None
-        said = entry(store, what or f"restore the state {generation}", restored=generation)
+        ids = set(Store.open(old).ids)
+        said = entry(store, what or f"restore the state {generation}", ids, restored=generation)
         said["generation"] = commit.generation + 1
         numbers = {name: getattr(commit, name) for name in ("next_data", "next_video", "next_episodes")}
         with versions.next_version(store, keep=True) as folder:

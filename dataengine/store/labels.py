@@ -2,7 +2,8 @@
 
 `labels/<name>/<number>-<sha256>.parquet` holds a label of one or more episodes: a column `episode_id`, the
 label's own columns, its episodes one after the other. A later number replaces, episode by episode, what an earlier
-one says; workers that write at the same time write different files, and no frame or other label is touched.
+one says; no frame or other label is touched. Whoever adds or removes such a file holds `lock.label_lock`: a file
+written between a look at the folder and what follows from that look would be lost.
 """
 
 from __future__ import annotations

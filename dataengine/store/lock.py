@@ -1,4 +1,4 @@
-"""Who may change a store: one writer at a time, and label writers side by side unless a version is swapped.
+"""Who may change a store: one writer at a time, and beside it label writers, one after the other.
 
 Locks are `flock`s, so the system frees them when their holder dies, however it dies. The files are shared
 by hard link between the versions of a store, so that whoever waited on one holds the other too.
@@ -56,11 +56,11 @@ class WriterLock:
 
 
 @contextlib.contextmanager
-def label_lock(root: Path, *, exclusive: bool) -> Iterator[None]:
-    """Wait for, and hold, the right to add label files (shared) or to swap the folder they are in (exclusive)."""
+def label_lock(root: Path) -> Iterator[None]:
+    """Wait for, and hold, the right to add, replace or remove label files, or to swap the folder they are in."""
     descriptor = _open(root / LABEL_LOCK)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

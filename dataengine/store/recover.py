@@ -72,7 +72,7 @@ def recover(root: Path) -> list[str]:
         done.append(f"{layout.INFO}: brought to {commit.episodes} episodes")
     for beside in _versions(root):
         versions.rescue(beside, root.resolve())
-    with label_lock(root, exclusive=True):  # labels have writers of their own: what they have in hand is no leftover
+    with label_lock(root):  # labels have writers of their own: what they have in hand is no leftover
         for stray in sorted(_leftovers(root, commit)):
             files.remove(stray)
             place = stray.relative_to(root) if stray.is_relative_to(root) else stray.name

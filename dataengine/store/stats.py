@@ -179,6 +179,16 @@ def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | Non
     return sketch
 
 
+def take_in(sketches: dict[str, Sketch], key: str, column: np.ndarray, feature: Feature) -> None:
+    """Add a column to what a store knows of it."""
+    known = sketches.get(key)
+    found = sketch_column(column, feature, known.centre if known else None)
+    if known:
+        known.merge(found)
+    else:
+        sketches[key] = found
+
+
 def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:
     """The ten statistics of one episode's column, quantiles exact."""
     values = column_values(column, feature)

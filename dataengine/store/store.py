@@ -6,7 +6,7 @@ record (see `commit`); a foreign dataset has none and is read as LeRobot reads i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 from dataengine.episode import Clip, Episode, Feature, Label
 from dataengine.errors import StoreError
 from dataengine.guard import read_json
+from dataengine.store import commit as commits
 from dataengine.store import frames, labels, layout, metadata
 from dataengine.store.commit import Commit
 from dataengine.store.episodes import Episodes
@@ -164,15 +165,21 @@ class Store:
             yield self[index]
 
     def _episode(self, index: int) -> Episode:
-        return frames.read_episode(self.root, self._metadata, index, self._entries(self.ids[index]))
+        identity = self.ids[index]
+        said = self._read_labels(lambda known: {name: of[identity] for name, of in known.items() if identity in of})
+        return frames.read_episode(self.root, self._metadata, index, said)
 
-    def _entries(self, identity: str) -> dict[str, labels.Entry]:
-        """Where the labels of an episode are; looked up anew when another process has replaced one."""
-        entries = {name: found[identity] for name, found in self._label_entries.items() if identity in found}
-        if all(entry.path.exists() for entry in entries.values()):
-            return entries
-        self._forget_labels()
-        return {name: found[identity] for name, found in self._label_entries.items() if identity in found}
+    def _read_labels(self, pick: Callable[[dict[str, dict[str, labels.Entry]]], dict[str, labels.Entry]]) -> dict:
+        """Labels by whatever `pick` names them; looked up anew when another process has replaced one meanwhile."""
+        for attempt in range(5):
+            entries = pick(self._label_entries)
+            try:
+                return {key: labels.read(entry) for key, entry in entries.items()}
+            except StoreError:
+                if attempt == 4 or all(entry.path.exists() for entry in entries.values()):
+                    raise
+                self._forget_labels()
+        raise AssertionError("not reached")
 
     def clip(self, index: int, key: str) -> Clip:
         """One camera of one episode, nothing decoded. Raises `StoreError` naming a missing video."""
@@ -196,7 +203,8 @@ class Store:
         self._forget_labels()
         if name not in self._label_entries:
             raise StoreError(f"{self.root} has no label {name!r}; it has {', '.join(self._label_entries) or 'none'}")
-        return {i: labels.read(e) for i, e in self._label_entries[name].items() if i in self.table_of_episodes.place}
+        own = self.table_of_episodes.place
+        return self._read_labels(lambda known: {i: entry for i, entry in known.get(name, {}).items() if i in own})
 
     def write_labels(self, name: str, given: Mapping[str, Label]) -> None:
         """Add or replace one label of these episodes, touching nothing else; several processes may at a time.
@@ -205,10 +213,12 @@ class Store:
         """
         if self.commit is None:
             raise StoreError(f"{self.root} was not made by this engine and is read only; convert it into a store first")
-        for identity, label in given.items():
-            labels.check(identity, int(self.table_of_episodes.length[self.index(identity)]), name, label)
         if given:
-            with label_lock(self.root, exclusive=False):
+            with label_lock(self.root):
+                record = commits.read(self.root)
+                now = self if record and record.generation == self.commit.generation else Store.open(self.root)
+                for identity, label in given.items():
+                    labels.check(identity, int(now.table_of_episodes.length[now.index(identity)]), name, label)
                 labels.write(self.root, name, given)
                 labels.prune(self.root, name)
         self._forget_labels()

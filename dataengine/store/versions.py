@@ -12,12 +12,12 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from dataengine.errors import StoreError
 from dataengine.guard import safe_join, sha256_file
-from dataengine.store import camera_stats, files, layout
+from dataengine.store import camera_stats, files, labels, layout
 from dataengine.store import commit as commits
 from dataengine.store.commit import Commit
 from dataengine.store.episodes import video_keys
@@ -28,7 +28,8 @@ from dataengine.store.store import Store
 def snapshot(store: Store, path: Path) -> Store:
     """The whole state of now under `path`, by hard links where the file system allows.
 
-    Works beside a running writer. Raises `StoreError` if `path` holds something, or the store is foreign.
+    For others: no log of edits, no labels of episodes that are gone. Works beside a running writer.
+    Raises `StoreError` if `path` holds something, or the store is foreign.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path} is not empty; a snapshot needs a folder of its own")
@@ -44,13 +45,15 @@ def snapshot(store: Store, path: Path) -> Store:
             try:
                 listed = [path.relative_to(store.root).as_posix() for path in camera_stats.paths(store.root)]
                 share(store, work, [*commit.sha256, *data_files(store), *video_files(store), *listed])
-                with label_lock(store.root, exclusive=False):
+                with label_lock(store.root):
                     share_labels(store, work)
+                for name in labels.names(work):
+                    labels.forget(work, name, labels.index(work, name).keys() - set(store.ids))
                 # A writer may have replaced metadata between the record and the links.
                 other = [name for name, digest in commit.sha256.items() if sha256_file(work / name) != digest]
                 why = f"{', '.join(other)} is not what the commit record says"
                 if not other:
-                    write_record(work, commit)
+                    write_record(work, replace(commit, edits=()))
                     files.remove(path)
                     work.rename(path)
                     files.sync_folder(path.parent)
@@ -73,7 +76,7 @@ def next_version(store: Store, *, keep: bool) -> Iterator[Path]:
     work.mkdir()
     try:
         yield work
-        with label_lock(root, exclusive=True):
+        with label_lock(root):
             share_labels(store, work)
             (work / layout.PRIVATE).mkdir(exist_ok=True)
             for name in SHARED:

@@ -201,7 +201,7 @@ class Writer:
 
     def _place_labels(self, shards: Sequence[Shard]) -> None:
         """Side tables are nobody's commit, so those that go with this one are noted first, to be taken back."""
-        with label_lock(self.root, exclusive=False):
+        with label_lock(self.root):
             places = {
                 labels.place_for(self.root, name, label["sha256"]): shard.file(label["file"])
                 for shard in shards
@@ -239,12 +239,7 @@ class Writer:
             if feature.is_camera or feature.dtype == "string":
                 continue
             column = position[key] if key in position else schema.to_numpy(columns[key], feature, key)
-            known = self._sketches.get(key)
-            added = stats.sketch_column(column, feature, known.centre if known else None)
-            if known:
-                known.merge(added)
-            else:
-                self._sketches[key] = added
+            stats.take_in(self._sketches, key, column, feature)
             for name, value in stats.shaped(stats.summarise_column(column, feature), feature).items():
                 row[f"stats/{key}/{name}"] = value
         return row

@@ -258,6 +258,18 @@ def test_two_states_are_compared(tmp_path: Path) -> None:
         history.state(store, 1)
 
 
+def test_a_snapshot_says_nothing_of_what_was_edited(tmp_path: Path) -> None:
+    store = made(tmp_path / "s", five())
+    Edit(store).task("a name that was a mistake", episodes=[0]).commit()
+    Edit(store).delete([1]).task("wait", episodes=[0]).commit()
+    copy = store.snapshot(tmp_path / "t")
+    assert copy.digest() == store.digest() and history.log(copy) == []
+    for path in (p for p in copy.root.rglob("*") if p.is_file()):
+        assert not any(word in words_of(path) for word in (b"mistake", b"episode0001")), path
+    history.undo(store)
+    assert set(store.get("episode0001").labels) == {"subtask", "phase", "grade", "contact"}
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_is_purged_is_nowhere(tmp_path: Path, packed: bool) -> None:
     secret = replace(
@@ -268,7 +280,7 @@ def test_what_is_purged_is_nowhere(tmp_path: Path, packed: bool) -> None:
     store = made(tmp_path / "s", [*five()[:3], secret, episode(4, 9)])
     if packed:
         store.compact(join_videos=True)
-    Edit(store).split(3, [12]).set([3], success=False).commit()
+    Edit(store).split(3, [12]).set([3], operator="Countess Lovelace").commit()
     history.undo(store)
     Edit(store).trim(3, 0, 15).commit()
     with store.writer() as writer:
@@ -280,15 +292,19 @@ def test_what_is_purged_is_nowhere(tmp_path: Path, packed: bool) -> None:
     assert store.verify(deep=True).ok and store.ids == ("episode0000", "episode0001", "episode0002", "episode0004")
     assert not list(tmp_path.glob(".s*")) and not (store.root / ".dataengine/history").exists()
     for path in (p for p in store.root.rglob("*") if p.is_file()):
-        texts = path.read_bytes()
-        if path.suffix == ".parquet":
-            texts += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
-            texts += str(pq.read_schema(path).metadata).encode()
-        assert not any(word in texts for word in (b"f00dfeed", b"grandmother", b"Lovelace")), path
+        assert not any(word in words_of(path) for word in (b"f00dfeed", b"grandmother", b"Lovelace")), path
     frames = {key: sum(count_frames(path) for path in (store.root / "videos" / key).rglob("*.mp4")) for key in (FRONT,)}
     assert frames == {FRONT: store.frames}
     expected = made(tmp_path / "t", [*five()[:3], episode(4, 9)])
     check_statistics(store, expected)
+
+
+def words_of(path: Path) -> bytes:
+    """All that a file says, Parquet unpacked."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    table = json.dumps(pq.read_table(path, partitioning=None).to_pylist(), default=str)
+    return path.read_bytes() + table.encode() + str(pq.read_schema(path).metadata).encode()
 
 
 def count_frames(path: Path) -> int:

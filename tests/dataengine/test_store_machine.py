@@ -21,6 +21,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from killing import DISK
 
 from dataengine.episode import Episode, Feature, Label, Meta, derived_id
 from dataengine.errors import StoreError
@@ -53,12 +54,7 @@ def killed_after(steps: int) -> Iterator[Callable[[], bool]]:
 
         return step
 
-    places = [
-        (os, "link"),
-        (shutil, "rmtree"),
-        (files, "exchange"),
-        *((Path, n) for n in ("replace", "rename", "unlink")),
-    ]
+    places = (*DISK, (files, "exchange"))
     patches = [mock.patch.object(owner, name, guarded(getattr(owner, name))) for owner, name in places]
     for patch in patches:
         patch.start()

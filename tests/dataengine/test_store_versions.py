@@ -15,7 +15,7 @@ from store_made import DEPTH, FEATURES, FPS, FRONT, SMALL, episode, write_scores
 
 from dataengine.episode import Label
 from dataengine.errors import EpisodeError, StoreError, StoreLocked
-from dataengine.store import FrameReader, Store
+from dataengine.store import Edit, FrameReader, Store
 from dataengine.store.lock import label_lock
 from dataengine.video import Codec
 
@@ -212,7 +212,7 @@ def test_what_a_label_writer_has_in_hand_is_no_leftover(tmp_path: Path) -> None:
     store = made(tmp_path / "s", 2)
     begun = store.root / "labels" / "score" / "00000000-abc.parquet.1234.tmp"
     begun.parent.mkdir(parents=True)
-    with label_lock(store.root, exclusive=False):
+    with label_lock(store.root):
         begun.write_bytes(b"half of it")
         packing = threading.Thread(target=Store.open(store.root).compact)
         packing.start()
@@ -220,6 +220,28 @@ def test_what_a_label_writer_has_in_hand_is_no_leftover(tmp_path: Path) -> None:
         assert packing.is_alive() and begun.exists()
     packing.join(30)  # and when its writer is gone, it is one
     assert not packing.is_alive() and not list(store.root.rglob("*.tmp"))
+
+
+def test_a_label_waits_for_whoever_has_the_labels_in_hand(tmp_path: Path) -> None:
+    store = made(tmp_path / "s", 2)
+    identity = store.ids[0]
+    said = {identity: Label("episode", pa.table({"v": [0.5]}))}
+    with label_lock(store.root):
+        writing = threading.Thread(target=Store.open(store.root).write_labels, args=("score", said))
+        writing.start()
+        writing.join(0.5)
+        assert writing.is_alive() and not list(store.root.rglob("labels/score/*"))
+    writing.join(30)
+    assert list(store.labels("score")) == [identity]
+
+
+def test_a_label_is_held_against_the_store_as_it_is_when_written(tmp_path: Path) -> None:
+    store = made(tmp_path / "s", 2)
+    first = store.ids[0]
+    Edit(Store.open(store.root)).delete([first]).commit()
+    with pytest.raises(StoreError, match=first):
+        store.write_labels("score", {first: Label("episode", pa.table({"v": [0.5]}))})
+    assert not list(store.root.rglob("labels/score/*"))
 
 
 def test_labels_written_by_several_processes_while_the_store_is_packed(tmp_path: Path) -> None:
@@ -230,9 +252,12 @@ def test_labels_written_by_several_processes_while_the_store_is_packed(tmp_path:
         worker.start()
     for _ in range(3):
         store.compact()
+    while any(worker.is_alive() for worker in workers):  # and read
+        store.reload()
+        assert all("v" in episode.labels["score"].table.column_names for episode in store if episode.labels)
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
     found = Store.open(store.root).labels("score")
-    assert [found[i].table["v"][0].as_py() for i in store.ids] == list(range(6))
+    assert [found[i].table["v"][0].as_py() for i in store.ids] == [30 + index for index in range(6)]
     assert Store.open(store.root).verify().ok

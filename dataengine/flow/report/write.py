@@ -81,7 +81,7 @@ def _passages(tally: Mapping[str, Any]) -> list[dict[str, Any]]:
     stages = [{**stage, "name": _WORDS.get(stage["name"], stage["name"])} for stage in tally["stages"]]
     elsewhere = tally["quarantined"] - sum(stage["quarantined"] for stage in stages)
     stages[0]["quarantined"] += elsewhere  # known before reading, or found at the commit
-    stages[-1]["dropped"] += tally["twice"]
+    stages[-1]["dropped"] += tally["left"]
     came, failing = tally["done"], tally["quarantined"]
     for stage in stages:
         failing -= stage["quarantined"]

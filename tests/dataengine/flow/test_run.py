@@ -13,7 +13,8 @@ from dataengine.errors import ConfigError, StoreLocked
 from dataengine.flow import cancel, convert, plan_flow, status
 from dataengine.flow.estimate import Estimate, check_disk
 from dataengine.flow.folder import FlowFolder
-from dataengine.store import Store
+from dataengine.store import Edit, Store
+from dataengine.store.history import undo
 
 
 def test_counts_drops_and_fan_out(toy, go) -> None:
@@ -40,6 +41,37 @@ def test_a_second_run_does_nothing_and_gives_the_same(toy, go, read_names) -> No
     second = go(source, ["toy_scale"])
     assert read_names() == ["e0", "e1", "e2"]
     assert second.reused == 3 and second.digest == first.digest and second.kept == 3
+
+
+def test_what_an_edit_took_out_stays_out(toy, go, read_names) -> None:
+    source = toy(4)
+    out = go(source, ["toy_scale"]).out
+    first, second, third, _ = Store.open(out).ids
+    Edit(Store.open(out)).delete([first]).commit()
+    Edit(Store.open(out)).trim(second, 0, 5).commit()
+    edited = Store.open(out).digest()
+    again = go(source, ["toy_scale"])
+    assert (again.kept, again.reused, again.digest) == (2, 4, edited)
+    (left,) = again.record["tally"]["drops"]
+    assert (left["reason"], left["count"]) == ("an edit took it out of the store", 2)
+    Edit(Store.open(out)).purge([third]).commit()
+    assert go(source, ["toy_scale"]).kept == 1 and third not in Store.open(out).ids
+    assert read_names() == [f"e{n}" for n in range(4)]
+    with pytest.raises(ConfigError, match="holds 1 episodes that no flow wrote"):  # the trimmed one
+        go(source, ["toy_scale"], overwrite=True)
+
+
+def test_what_an_undo_brought_back_is_there(toy, go) -> None:
+    source = toy(3)
+    whole = go(source)
+    Edit(Store.open(whole.out)).delete([0]).commit()
+    assert go(source).kept == 2
+    assert go(source, out="other").kept == 3
+    undo(Store.open(whole.out))
+    again = go(source)
+    assert again.kept == 3 and again.record["tally"]["drops"] == [] and Store.open(whole.out).verify().ok
+    Edit(Store.open(whole.out)).delete([0]).commit()
+    assert go(source, overwrite=True).kept == 3  # from the sources, as was asked for
 
 
 def test_a_limit_can_grow(toy, go, read_names) -> None:
