@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from dataengine.episode import Episode, Feature, Label
 from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import safe_name
+from dataengine.remote import openable
 from dataengine.store import files, layout
 from dataengine.store.rows import read_rows
 
@@ -153,7 +154,7 @@ def index_file(path: Path) -> dict[str, Entry]:
     """The labels of one file, by episode id."""
     found: dict[str, Entry] = {}
     try:
-        head = json.loads((pq.read_schema(path).metadata or {})[_KEY])
+        head = json.loads((pq.read_schema(openable(path)).metadata or {})[_KEY])
         row = 0
         for episode, rows, kind, source, numbered in head["episodes"]:
             found[episode] = Entry(path, row, int(rows), kind, head["sources"][source], numbered)

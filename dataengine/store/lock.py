@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dataengine.errors import StoreError, StoreLocked
+from dataengine.remote import is_remote
 from dataengine.store import layout
 
 LABEL_LOCK = f"{layout.PRIVATE}/labels.lock"
@@ -67,6 +68,8 @@ def label_lock(root: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
+    if is_remote(path):
+        raise StoreError(f"{path.parent.parent.name} is a remote store and read only; download it to change it")
     try:
         path.parent.mkdir(exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 
 from dataengine.errors import VideoError
+from dataengine.remote import openable
 
 
 def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[str, int]:
@@ -21,7 +22,7 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
     """
     found: list[tuple[int, bytes]] = []
     try:
-        with av.open(str(path)) as container:
+        with av.open(openable(str(path))) as container:
             stream = next((s for s in container.streams.video if s.codec_context is not None), None)
             if stream is None or stream.time_base is None:
                 raise VideoError(path, "holds no video stream that can be decoded")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataengine.errors import StoreError
+from dataengine.remote import openable
 
 # Open files are shared by the threads of a process, one read at a time; a forked child opens its own.
 _reading = threading.Lock()
@@ -20,7 +21,7 @@ _reading = threading.Lock()
 
 @lru_cache(maxsize=8)
 def _open(path: Path, changed: int) -> tuple[pq.ParquetFile, np.ndarray]:
-    file = pq.ParquetFile(path, page_checksum_verification=True, memory_map=False, pre_buffer=False)
+    file = pq.ParquetFile(openable(path), page_checksum_verification=True, memory_map=False, pre_buffer=False)
     rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     return file, np.cumsum([0, *rows])
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dataengine.episode import Clip, Episode, Feature, Label
 from dataengine.errors import StoreError
 from dataengine.guard import read_json
+from dataengine.remote import is_remote, mount_of
 from dataengine.store import commit as commits
 from dataengine.store import frames, labels, layout, metadata
 from dataengine.store.commit import Commit
@@ -35,7 +36,8 @@ class Store:
 
     fps: frames per second. features: by key, LeRobot's position and language columns left out. tasks: all
     instructions. embodiment, licence, codec: what new episodes are expected to have, and are encoded with.
-    Picklable: only the folder travels.
+    Picklable: only the folder travels, or the address of a remote store. root: its folder, which for a remote store
+    holds metadata only.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -43,9 +45,17 @@ class Store:
         self._metadata = metadata.read(self.root)
 
     @classmethod
-    def open(cls, root: str | Path) -> Store:
-        """Open for reading. Raises `StoreError` naming what is missing or damaged."""
-        return cls(root)
+    def open(cls, root: str | Path, *, cache_bytes: int | None = None) -> Store:
+        """Open for reading: a folder, `hf://owner/name@revision`, or `https://host/path/of/dataset`.
+
+        What lies behind an address is read only. Metadata are fetched now; data and videos by range, when they are
+        read, into a cache of at most `cache_bytes` (default 10 GB) under `DATAENGINE_CACHE`. A revision (default
+        main) is pinned to the commit it names now. Raises `StoreError` naming what is missing or damaged, or the
+        address and why it cannot be read; `ConfigError` for what is no address; `MissingDependency`.
+        """
+        from dataengine.store import remote
+
+        return cls(remote.mount(str(root), cache_bytes) if remote.is_address(root) else root)
 
     @classmethod
     def create(
@@ -66,7 +76,12 @@ class Store:
         return cls(root)
 
     def __reduce__(self) -> tuple:
-        return (Store, (self.root,))
+        if not is_remote(self.root):
+            return (Store, (self.root,))
+        from dataengine.store import remote
+
+        mount = mount_of(str(self.root.parent))
+        return (remote.again, (self.root, mount.address, mount.cache_bytes))
 
     def reload(self) -> Store:
         """See what was committed since; gives the store back."""
@@ -75,6 +90,11 @@ class Store:
         return self
 
     # -- what it says about itself ----------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """Where it was opened: its folder, or the address of a remote store with its revision pinned."""
+        return mount_of(str(self.root.parent)).address if is_remote(self.root) else str(self.root)
 
     @property
     def commit(self) -> Commit | None:
@@ -262,7 +282,9 @@ class Store:
         compact(self, join_videos=join_videos)
 
     def verify(self, *, deep: bool = False) -> VerifyReport:
-        """Check everything that can be wrong; `deep` decodes every picture too."""
+        """Check everything that can be wrong; `deep` decodes every picture too. Not for a remote store."""
+        if is_remote(self.root):
+            raise StoreError(f"{self.address} is remote: what its server sends is checked as it is read; download it")
         from dataengine.store.verify import verify
 
         return verify(self, deep=deep)

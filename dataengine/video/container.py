@@ -20,6 +20,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dataengine.errors import VideoError
+from dataengine.remote import RemoteFile, openable
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what an mp4 or mov may begin with
 MAX_SIDE = 16384
@@ -51,53 +52,76 @@ def reading(path: str | Path, doing: str = "cannot be read as video") -> Iterato
         raise VideoError(path, f"{doing}: it needs too much memory") from error
 
 
-def open_video(path: str | Path) -> tuple[InputContainer, VideoStream]:
+def open_video(path: str | Path, *, hollow: bool = False) -> tuple[InputContainer, VideoStream]:
     """The container and its first video stream, ready to demux or decode with one thread.
 
-    The caller closes the container.
+    The caller closes the container. hollow: packets may be zeros, so that those of a remote mp4 are not fetched.
     Raises `VideoError` for other kinds of files, no or unknown video, and pictures beyond 16384 a side or 64 Mpx.
     """
     path = Path(path).absolute()  # a relative name such as "concat:x" would be taken for a protocol
+    source = openable(str(path))
+    kind, media = _format(path, source)
+    # In packets of zeros a parser would find no keyframe and clear the header's marks.
+    options = {"fflags": "noparse"} if hollow and isinstance(source, RemoteFile) else {}
     with reading(path):
-        container = av.open(str(path), format=_format(path), metadata_errors="replace")
+        container = av.open(source, format=kind, metadata_errors="replace", options=options)
     try:
-        return container, _video_stream(container, path)
+        stream = _video_stream(container, path)
+        if hollow and isinstance(source, RemoteFile):
+            source.hollow = media
+        return container, stream
     except BaseException:
         container.close()
         raise
 
 
-def _format(path: Path) -> str:
+def _format(path: Path, source: str | RemoteFile) -> tuple[str, list[tuple[int, int]]]:
+    """FFmpeg's name of it, and from where to where in the file there are packets only."""
     try:
+        if isinstance(source, RemoteFile):
+            return _format_of(path, source)
         with path.open("rb") as file:
-            head = file.read(16)
-            if head[4:8] in _BOXES:
-                _check_boxes(file, path)
-                return "mp4"
+            return _format_of(path, file)
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from error
+
+
+def _format_of(path: Path, file: BinaryIO | RemoteFile) -> tuple[str, list[tuple[int, int]]]:
+    file.seek(0)
+    head = file.read(16)
+    if head[4:8] in _BOXES:
+        media = _check_boxes(file, path)
+        file.seek(0)
+        return "mp4", media
+    file.seek(0)
     if head[:4] == b"\x1aE\xdf\xa3":
-        return "matroska"
+        return "matroska", []
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "avi"
+        return "avi", []
     what = "is empty" if not head else f"is not a video: it starts with {head[:8]!r}"
     raise VideoError(path, what, hint="mp4, mov, mkv, webm and avi are read")
 
 
-def _check_boxes(file: BinaryIO, path: Path) -> None:
-    """Raise `VideoError` when one of an mp4's outermost boxes ends after the file: FFmpeg reads what is left."""
-    end, at = os.fstat(file.fileno()).st_size, 0
+def _check_boxes(file: BinaryIO | RemoteFile, path: Path) -> list[tuple[int, int]]:
+    """Where an mp4's packets are. Raises `VideoError` when one of its outermost boxes ends after the file: FFmpeg
+    reads what is left.
+    """
+    end, at = file.seek(0, os.SEEK_END), 0
+    media: list[tuple[int, int]] = []
     while at + 8 <= end:
         file.seek(at)
         size, kind, long_size = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
         if not kind.isalnum():
-            return  # something else is appended to the last box
+            break  # something else is appended to the last box
         size = {0: end - at, 1: long_size}.get(size, size)
         if size < 8 or at + size > end:
             raise VideoError(
                 path, f"is truncated: its part {kind.decode()!r} needs {size:,} bytes, {end - at:,} are there"
             )
+        if kind == b"mdat":
+            media.append((at + 16, at + size))
         at += size
+    return media
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

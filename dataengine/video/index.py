@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dataengine.errors import VideoError
+from dataengine.remote import is_remote
 from dataengine.video import nal
 from dataengine.video.container import FileKey, file_key, open_video, reading
 
@@ -92,12 +93,15 @@ def index_of(path: str | Path, opened: tuple[InputContainer, VideoStream] | None
     """The index of a file, made once per process; `opened` is read to its end for it. Raises `VideoError`."""
     key = file_key(path)
     if key not in _indices:
-        container, stream = opened or open_video(path)
-        try:
-            _indices[key] = _scan(container, stream, path)
-        finally:
-            if opened is None:
-                container.close()
+        if is_remote(path):
+            _indices[key] = _from_header(path)
+        else:
+            container, stream = opened or open_video(path)
+            try:
+                _indices[key] = _scan(container, stream, path)
+            finally:
+                if opened is None:
+                    container.close()
         while len(_indices) > _KEPT:
             _indices.popitem(last=False)
     return _indices[key]
@@ -107,6 +111,15 @@ def keep_index(old: FileKey, new: FileKey) -> None:
     """A file has another name now; what is in it is the same."""
     if (index := _indices.pop(old, None)) is not None:
         _indices[new] = index
+
+
+def _from_header(path: str | Path) -> PacketIndex:
+    """Of a remote file, by its header: packets are not fetched."""
+    container, stream = open_video(path, hollow=True)
+    with container:
+        index = _scan(container, stream, path)
+    # Which parameters stand inside the stream is not known: it is like no other, and never joined with one.
+    return replace(index, extradata_sha=hashlib.sha256(f"{file_key(path)}".encode()).hexdigest())
 
 
 def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> PacketIndex:

@@ -12,6 +12,7 @@ from av import VideoFormat
 
 from dataengine.errors import SourceError, VideoError
 from dataengine.guard import run_guarded
+from dataengine.remote import is_remote
 from dataengine.video.codec import Codec
 from dataengine.video.container import FileKey, file_key
 from dataengine.video.depth import DepthCoding
@@ -77,6 +78,7 @@ def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
     )
 
 
+_FETCHING = 300  # seconds that a slow server may take for the header of a video
 _seen: OrderedDict[FileKey, VideoInfo] = OrderedDict()
 
 
@@ -92,7 +94,8 @@ def probe_guarded(path: str | Path, *, decode: bool = False, memory: int = 2 << 
         return _seen[key]
     megabytes = key[2] >> 20
     try:
-        info = run_guarded(_probe, Path(path), decode, seconds=30 + megabytes * (10 if decode else 1), memory=memory)
+        seconds = 30 + megabytes * (10 if decode else 1) + (_FETCHING if is_remote(path) else 0)
+        info = run_guarded(_probe, Path(path), decode, seconds=seconds, memory=memory)
     except VideoError:
         raise
     except SourceError as error:
