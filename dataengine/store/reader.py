@@ -16,6 +16,7 @@ import numpy as np
 from dataengine.episode import POSITION_COLUMNS, Clip
 from dataengine.errors import ConfigError, StoreError
 from dataengine.store import schema
+from dataengine.store.joined import Joined
 from dataengine.store.store import Store
 
 TOLERANCE = 1e-4
@@ -23,12 +24,13 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Selection:
-    """What is read of a store: indices of episodes, keys of the table, cameras, and windows in frames, by key."""
+    """What is read of a store: indices of episodes, keys of the table, cameras, windows in frames by key, labels."""
 
     episodes: list[int]
     keys: list[str]
     cameras: list[str]
     offsets: dict[str, np.ndarray]
+    labels: Joined
 
     @classmethod
     def of(
@@ -37,14 +39,17 @@ class Selection:
         delta_timestamps: Mapping[str, Sequence[float]] | None,
         episodes: Sequence[int] | None,
         columns: Sequence[str] | None,
+        labels: Sequence[str] = (),
     ) -> Selection:
         """Parameters as in `FrameReader`. Raises `ConfigError` for what the store does not have."""
         chosen = list(range(len(store))) if episodes is None else [int(i) for i in episodes]
         if bad := [i for i in chosen if not 0 <= i < len(store)]:
             raise ConfigError(f"episodes {bad[:5]} are not among the {len(store)} of {store.root}")
         keys = list(store.features) if columns is None else list(columns)
-        if unknown := sorted({*keys, *(delta_timestamps or {})} - set(store.features)):
+        joined = Joined.of(store, labels, chosen)
+        if unknown := sorted({*keys, *(delta_timestamps or {})} - {*store.features, *joined.features}):
             raise ConfigError(f"{store.root} has no features {', '.join(unknown)}; it has {', '.join(store.features)}")
+        keys = [key for key in keys if key not in joined.features]  # what was written last stands beside the table
         return cls(
             chosen,
             [key for key in keys if not store.features[key].is_camera],
@@ -52,8 +57,9 @@ class Selection:
             {
                 key: _in_frames(key, deltas, store.fps)
                 for key, deltas in (delta_timestamps or {}).items()
-                if key in keys
+                if key in keys or key in joined.features
             },
+            joined,
         )
 
     def lengths(self, store: Store) -> np.ndarray:
@@ -61,9 +67,9 @@ class Selection:
         return store.table_of_episodes.length[self.episodes] if self.episodes else np.zeros(0, np.int64)
 
     def columns(self, store: Store, episodes: Sequence[int]) -> dict[str, np.ndarray]:
-        """The table of these episodes, position columns included, `(T, *shape)` by key; no video is opened.
+        """The table of these episodes, position columns and labels included, `(T, *shape)` by key; no video is opened.
 
-        Raises `StoreError` when rows are damaged or another episode's.
+        Raises `StoreError` when rows are damaged or another episode's, `EpisodeError` for labels that do not fit.
         """
         table = store.table([*self.keys, *POSITION_COLUMNS], episodes)
         features = {**{k: store.features[k] for k in self.keys}, **schema.POSITION}
@@ -71,7 +77,7 @@ class Selection:
         lengths = store.table_of_episodes.length[list(episodes)] if len(episodes) else np.zeros(0, np.int64)
         if not np.array_equal(columns["episode_index"], np.repeat(np.array(episodes, np.int64), lengths)):
             raise StoreError(f"{store.root}: rows do not stand where the episodes table says; run verify")
-        return columns
+        return columns | self.labels.columns(store, episodes)
 
 
 def _in_frames(key: str, deltas: Sequence[float], fps: float) -> np.ndarray:
@@ -88,6 +94,10 @@ class FrameReader:
 
     delta_timestamps: offsets in [s] by key, multiples of 1 / fps. episodes: indices, default all; `i` counts
     their frames. columns: keys to give, cameras included, default all; naming no camera opens no video.
+    labels: side tables to give as `label.<name>`, by name or by `name.column`; where one has several numbers, or text
+    beside numbers, as `label.<name>.<column>`: what the frame's row or span says, whether an event is there (bool),
+    what is said of the episode. Where nothing is said text is "", a whole number -1 (0 without sign), bool False, and
+    a float an error.
     Pictures are `(H, W, 3)` uint8, depth `(H, W, 1)` float32 metres. Position columns and `task` always come.
     """
 
@@ -97,9 +107,10 @@ class FrameReader:
         delta_timestamps: Mapping[str, Sequence[float]] | None = None,
         episodes: Sequence[int] | None = None,
         columns: Sequence[str] | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         self.store = store
-        chosen = Selection.of(store, delta_timestamps, episodes, columns)
+        chosen = Selection.of(store, delta_timestamps, episodes, columns, labels)
         self.episodes, self.keys, self.cameras = chosen.episodes, chosen.keys, chosen.cameras
         self._offsets = chosen.offsets
         self._ends = np.cumsum(chosen.lengths(store))

@@ -185,8 +185,7 @@ class Store:
             yield self[index]
 
     def _episode(self, index: int) -> Episode:
-        identity = self.ids[index]
-        said = self._read_labels(lambda known: {name: of[identity] for name, of in known.items() if identity in of})
+        said = self.labels_of(self.ids[index], self.label_names())
         return frames.read_episode(self.root, self._metadata, index, said)
 
     def _read_labels(self, pick: Callable[[dict[str, dict[str, labels.Entry]]], dict[str, labels.Entry]]) -> dict:
@@ -225,6 +224,10 @@ class Store:
             raise StoreError(f"{self.root} has no label {name!r}; it has {', '.join(self._label_entries) or 'none'}")
         own = self.table_of_episodes.place
         return self._read_labels(lambda known: {i: entry for i, entry in known.get(name, {}).items() if i in own})
+
+    def labels_of(self, identity: str, names: Sequence[str]) -> dict[str, Label]:
+        """Those of these labels that an episode has, by name, as they were known when labels were last looked up."""
+        return self._read_labels(lambda known: {n: known[n][identity] for n in names if identity in known.get(n, ())})
 
     def write_labels(self, name: str, given: Mapping[str, Label]) -> None:
         """Add or replace one label of these episodes, touching nothing else; several processes may at a time.

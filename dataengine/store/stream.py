@@ -36,14 +36,15 @@ class FrameStream:
     """`for batch in stream:` one epoch; the next loop is the next epoch.
 
     batch: samples per dict, `(n, …)` arrays under the keys of `FrameReader`, `task` a list; the last one of an epoch
-    may be shorter. None: one sample at a time, equal to an item of `FrameReader`. delta_timestamps, episodes, columns:
-    as there; without a camera among the columns no video is opened. buffer_bytes: bounds what is kept of pictures;
-    beside it stand the batches under way (four and one per thread), 64 MB of tables, and the decoders' own memory.
+    may be shorter. None: one sample at a time, equal to an item of `FrameReader`. delta_timestamps, episodes, columns,
+    labels: as there; without a camera among the columns no video is opened. buffer_bytes: bounds what is kept of
+    pictures; beside it stand the batches under way (four and one per thread), 64 MB of tables, and the decoders' own
+    memory.
     seed, epoch: choose the order, threads do not. rank, world: shards are disjoint, together everything, and differ
     by one segment at most (`len` says by how much). state: what `state()` gave, to go on from there.
 
-    Raises `ConfigError` for parameters that do not fit; while it runs `VideoError` or `StoreError` naming file and
-    episode.
+    Raises `ConfigError` for parameters that do not fit; while it runs `VideoError`, `StoreError` or `EpisodeError`
+    naming file and episode.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class FrameStream:
         world: int = 1,
         threads: int | None = None,
         state: Mapping[str, Any] | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         self.store, self.batch, self.buffer_bytes = store, batch, buffer_bytes
         self.seed, self.epoch, self.rank, self.world = seed, epoch, rank, world
@@ -70,7 +72,7 @@ class FrameStream:
             raise ConfigError(f"seed, epoch, rank, world and threads are whole numbers from 0 or 1 on, not {whole[:5]}")
         if rank >= world or (batch is not None and batch < 1):
             raise ConfigError(f"rank {rank} of {world} shards, {batch} samples a batch: there is no such thing")
-        self._chosen = Selection.of(store, delta_timestamps, episodes, columns)
+        self._chosen = Selection.of(store, delta_timestamps, episodes, columns, labels)
         self._lengths = self._chosen.lengths(store)
         per_episode = 1000 * max(int(self._lengths.mean()), 1) if len(self._lengths) else 1
         self._columns = lru_cache(max(_COLUMNS // per_episode, 1))(lambda one: self._chosen.columns(store, [one]))
@@ -163,11 +165,11 @@ class FrameStream:
 
         Looks at the first, middle and last episode; irregular keyframes count as one frame apart.
         """
-        features, offsets = self.store.features, self._chosen.offsets
+        features, offsets = self.store.features | self._chosen.labels.features, self._chosen.offsets
         numbers = sum(
             (64 if features[key].dtype == "string" else np.dtype(features[key].dtype).itemsize * features[key].size)
             * len(offsets.get(key, [0]))
-            for key in self._chosen.keys
+            for key in (*self._chosen.keys, *self._chosen.labels.features)
         )
         step, whole, per_frame, per_segment = 1, 1, 2.0 * numbers + 100, 0.0
         for key in self._chosen.cameras:

@@ -78,10 +78,11 @@ class FrameDataset(_LeRobotLike, Dataset):
         episodes: Sequence[int] | None = None,
         columns: Sequence[str] | None = None,
         return_uint8: bool = False,
+        labels: Sequence[str] = (),
     ) -> None:
         self.store, self.return_uint8 = store, return_uint8
         self.episodes = None if episodes is None else list(episodes)
-        self._reader = FrameReader(store, delta_timestamps, episodes, columns)
+        self._reader = FrameReader(store, delta_timestamps, episodes, columns, labels)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -112,6 +113,7 @@ class StreamDataset(_LeRobotLike, IterableDataset):
         world: int | None = None,
         threads: int | None = None,
         return_uint8: bool = False,
+        labels: Sequence[str] = (),
     ) -> None:
         spread = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.store, self.return_uint8 = store, return_uint8
@@ -124,6 +126,7 @@ class StreamDataset(_LeRobotLike, IterableDataset):
             "batch": batch,
             "episodes": episodes,
             "columns": columns,
+            "labels": labels,
             "seed": seed,
         }
         # The epoch each worker comes to next; shared, since a loader may start new processes for every epoch.
