@@ -6,11 +6,13 @@ immutable tag `v3.0.N` is made before `v3.0` – the one LeRobot asks for – is
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,7 +130,7 @@ class Publish:
             raise DataEngineError(f"the Hub refused {self.repo_id}: {error}") from error
         except (OSError, httpx.HTTPError, RuntimeError) as error:  # the client wraps what ends an upload
             why = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
-            hint = "nothing is visible there; run the same command again, what has arrived is not sent twice"
+            hint = "readers see one whole version; run the same command again, what has arrived is not sent twice"
             raise DataEngineError(f"the Hub at {api.endpoint} cannot be reached: {why} – {hint}") from error
 
     def _send(self, api: HfApi, staged: Path) -> dict[str, Any]:
@@ -163,44 +165,106 @@ def plain_uploads(endpoint: str) -> Iterator[None]:
 
 
 def _commit(api: HfApi, repo_id: str, operations: list[Any], parent: str | None) -> str:
-    """One commit on top of `parent`. The client does not retry a commit, and a lost answer may hide a made one."""
-    from huggingface_hub.errors import HfHubHTTPError
+    """One commit on top of `parent`, or `parent` itself where it holds all of this already.
 
-    message = "Publish dataset"
-    for attempt in range(TRIES):
-        try:
-            return api.create_commit(
-                repo_id, operations, commit_message=message, repo_type="dataset", parent_commit=parent
-            ).oid
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            head = api.list_repo_commits(repo_id, repo_type="dataset")
-            if status >= 500 and head[0].title == message and len(head) > 1 and head[1].commit_id == parent:
-                return head[0].commit_id
-            if status == 412:
-                raise DataEngineError(
-                    f"{repo_id} changed while it was published; run the same command again"
-                ) from error
-            if status < 500 or attempt == TRIES - 1:
-                raise
-            for operation in operations:
-                operation._is_committed = False
-            time.sleep(0.5 * 2**attempt)
-    raise AssertionError("unreachable")
+    The commit says what it holds, so that it is known again when the answer to it is lost. Raises `DataEngineError`
+    when somebody else changed the repository in between.
+    """
+    content = _content(operations)
+
+    def act() -> str | None:
+        made = api.create_commit(
+            repo_id,
+            operations,
+            commit_message="Publish dataset",
+            commit_description=content,
+            repo_type="dataset",
+            parent_commit=parent,
+        ).oid
+        return parent if made == parent else None  # nothing has changed since: the client makes no commit
+
+    def seen() -> str | None:
+        head: str | None = None
+        for commit in api.list_repo_commits(repo_id, repo_type="dataset"):
+            if commit.commit_id == parent:
+                break
+            if content in commit.message:
+                return commit.commit_id
+            head = commit.commit_id
+        if head is not None:
+            raise DataEngineError(f"{repo_id} changed while it was published; run the same command again")
+        return None
+
+    return _settled(act, seen)
+
+
+def _content(operations: list[Any]) -> str:
+    """What a commit adds and removes, as one line for its description."""
+    digest = hashlib.sha256()
+    for each in sorted(operations, key=lambda each: each.path_in_repo):
+        digest.update(f"{each.path_in_repo}\0{each.upload_info.sha256.hex() if _adds(each) else '-'}\n".encode())
+    return f"content {digest.hexdigest()}"
+
+
+def _adds(operation: Any) -> bool:
+    return hasattr(operation, "upload_info")
 
 
 def _tag(api: HfApi, repo_id: str, commit: str) -> str:
-    """`v3.0.N`, N from 1 and never reused (`v3.0.0` would parse as equal to `v3.0`), then `v3.0` on the same commit."""
-    tags = {t.name for t in api.list_repo_refs(repo_id, repo_type="dataset").tags}
-    number = 1 + max(
-        (int(t.split(".")[2]) for t in tags if t.startswith("v3.0.") and t.split(".")[2].isdigit()), default=0
-    )
-    fixed = f"v3.0.{number}"
-    api.create_tag(repo_id, tag=fixed, revision=commit, repo_type="dataset")
-    if "v3.0" in tags:
-        api.delete_tag(repo_id, tag="v3.0", repo_type="dataset")
-    api.create_tag(repo_id, tag="v3.0", revision=commit, repo_type="dataset")
+    """`v3.0.N`, N from 1 and never reused (`v3.0.0` would parse as equal to `v3.0`), then `v3.0` on the same commit.
+
+    A commit that has a `v3.0.N` keeps it: one publish that needed two runs is one version.
+    """
+
+    def tags() -> dict[str, str]:
+        return {t.name: t.target_commit for t in api.list_repo_refs(repo_id, repo_type="dataset").tags}
+
+    def numbers(names: Iterable[str]) -> list[int]:
+        return [int(match[1]) for name in names if (match := re.fullmatch(r"v3\.0\.([0-9]+)", name))]
+
+    def make_fixed() -> None:
+        number = 1 + max(numbers(tags()), default=0)
+        api.create_tag(repo_id, tag=f"v3.0.{number}", revision=commit, repo_type="dataset")
+
+    def seen_fixed() -> str | None:
+        own = numbers(name for name, target in tags().items() if target == commit)
+        return f"v3.0.{max(own)}" if own else None
+
+    def move() -> None:
+        if "v3.0" in tags():
+            api.delete_tag(repo_id, tag="v3.0", repo_type="dataset")
+        api.create_tag(repo_id, tag="v3.0", revision=commit, repo_type="dataset")
+
+    def seen_moved() -> str | None:
+        return "v3.0" if tags().get("v3.0") == commit else None
+
+    fixed = seen_fixed() or _settled(make_fixed, seen_fixed)
+    if seen_moved() is None:
+        _settled(move, seen_moved)
     return fixed
+
+
+def _settled(act: Callable[[], str | None], seen: Callable[[], str | None]) -> str:
+    """What `act` gives or `seen` finds to be there. A lost answer may hide that it was done: the Hub is asked, and
+    only what is not there is tried again. The client itself repeats neither commits nor tags."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError
+
+    done = False
+    for attempt in range(TRIES):
+        try:
+            found = None if done else act()
+            done = True
+            if found := found or seen():
+                return found
+        except (HfHubHTTPError, httpx.TransportError) as error:
+            if found := seen():
+                return found
+            status = error.response.status_code if isinstance(error, HfHubHTTPError) else 500
+            if attempt == TRIES - 1 or (status < 500 and status not in (409, 412, 429)):
+                raise
+        time.sleep(0.5 * 2**attempt)
+    raise DataEngineError("the Hub says that it is done and does not show it; run the same command again")
 
 
 def spoken(store: Store) -> list[str]:

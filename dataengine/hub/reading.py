@@ -93,11 +93,12 @@ def reading_routes(access: Access, api: str, web: str) -> list[Route]:
         listed = []
         while sha is not None:
             one = repo.commits[sha]
+            title, _, message = one["message"].partition("\n\n")
             listed.append(
                 {
                     "id": sha,
-                    "title": one["message"],
-                    "message": "",
+                    "title": title,
+                    "message": message,
                     "date": one["date"],
                     "authors": [{"user": access.owner}],
                 }

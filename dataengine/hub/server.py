@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from dataengine.errors import DataEngineError, StoreError
@@ -34,7 +34,8 @@ def make_app(root: Path, *, token: str | None = None, owner: str = "local") -> S
     for kind, web in (("datasets", f"/datasets{REPO_PATH}"), ("models", REPO_PATH)):
         api = f"/api/{kind}{REPO_PATH}"
         routes += writing_routes(access, api, web) + reading_routes(access, api, web)
-    wrong = dict.fromkeys((HTTPException, StoreError, ValueError, KeyError, TypeError, AttributeError), _error)
+    kinds = (HTTPException, ClientDisconnect, StoreError, ValueError, KeyError, TypeError, AttributeError)
+    wrong = dict.fromkeys(kinds, _error)
     return Starlette(routes=routes + page_routes(access, REPO_PATH), exception_handlers=wrong)
 
 

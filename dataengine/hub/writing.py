@@ -163,7 +163,8 @@ def writing_routes(access: Access, api: str, web: str) -> list[Route]:
                 )
             elif line["key"] in ("deletedFile", "deletedFolder"):
                 deleted.append(value["path"])
-        made = objects.commit(repo, branch, added, deleted, header.get("summary", ""), header.get("parentCommit"))
+        message = f"{header.get('summary', '')}\n\n{header.get('description', '')}".strip()
+        made = objects.commit(repo, branch, added, deleted, message, header.get("parentCommit"))
         if made is None:
             return JSONResponse({"error": "the branch has moved since parentCommit"}, 412)
         url = f"{page_url(request, repo.id)}/commit/{made}"
