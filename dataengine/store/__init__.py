@@ -5,6 +5,7 @@ step. Outside stands what an episode means: converters make them, pipelines chan
 """
 
 from dataengine.store.edit import Edit
+from dataengine.store.mixture import Mixture
 from dataengine.store.reader import FrameReader
 from dataengine.store.shard import Shard, seal
 from dataengine.store.store import Store
@@ -12,4 +13,4 @@ from dataengine.store.stream import FrameStream
 from dataengine.store.verify import VerifyReport
 from dataengine.store.writer import Writer
 
-__all__ = ["Edit", "FrameReader", "FrameStream", "Shard", "Store", "VerifyReport", "Writer", "seal"]
+__all__ = ["Edit", "FrameReader", "FrameStream", "Mixture", "Shard", "Store", "VerifyReport", "Writer", "seal"]

@@ -18,7 +18,9 @@ import torch
 import torch.distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from dataengine.episode import Feature
 from dataengine.errors import ConfigError
+from dataengine.store.mixture import Mixture
 from dataengine.store.reader import FrameReader
 from dataengine.store.schema import is_depth
 from dataengine.store.store import Store
@@ -88,10 +90,53 @@ class FrameDataset(_LeRobotLike, Dataset):
         return len(self._reader)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return as_tensors(self._reader[index], self.store, self.return_uint8)
+        return as_tensors(self._reader[index], self.store.features, self.return_uint8)
 
 
-class StreamDataset(_LeRobotLike, IterableDataset):
+class _Divided(IterableDataset):
+    """A stream that the workers of a loader divide, and so do the ranks of `torch.distributed`."""
+
+    return_uint8: bool
+
+    def _divide(self, rank: int | None, world: int | None, epoch: int, threads: int | None, buffer_bytes: int) -> None:
+        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = rank if rank is not None else torch.distributed.get_rank() if spread else 0
+        self.world = world if world is not None else torch.distributed.get_world_size() if spread else 1
+        self._threads, self._buffer = threads, buffer_bytes
+        # The epoch each worker comes to next; shared, since a loader may start new processes for every epoch.
+        self._epochs = torch.full((_WORKERS,), epoch, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epochs.fill_(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        if workers > _WORKERS:
+            raise ConfigError(f"{workers} workers are more than {_WORKERS}")
+        stream = self._stream(number, workers)
+        self._epochs[number] += 1
+        features = self._features()
+        for item in stream:
+            yield as_tensors(item, features, self.return_uint8)
+
+    def _stream(self, number: int, workers: int) -> FrameStream | Mixture:
+        return self._made(
+            buffer_bytes=self._buffer // workers,
+            epoch=int(self._epochs[number]),
+            rank=self.rank * workers + number,
+            world=self.world * workers,
+            threads=self._threads if self._threads or workers == 1 else 1,
+        )
+
+    def _made(self, **shard: Any) -> FrameStream | Mixture:
+        raise NotImplementedError
+
+    def _features(self) -> Mapping[str, Feature]:
+        raise NotImplementedError
+
+
+class StreamDataset(_LeRobotLike, _Divided):
     """`FrameStream` as an iterable dataset; use it as `DataLoader(dataset, batch_size=None, num_workers=…)`.
 
     batch: samples of one item, None: single samples, for a loader that makes batches itself. rank, world: by default
@@ -115,12 +160,8 @@ class StreamDataset(_LeRobotLike, IterableDataset):
         return_uint8: bool = False,
         labels: Sequence[str] = (),
     ) -> None:
-        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.store, self.return_uint8 = store, return_uint8
         self.episodes = None if episodes is None else list(episodes)
-        self.rank = rank if rank is not None else torch.distributed.get_rank() if spread else 0
-        self.world = world if world is not None else torch.distributed.get_world_size() if spread else 1
-        self._threads, self._buffer = threads, buffer_bytes
         self._options: dict[str, Any] = {
             "delta_timestamps": delta_timestamps,
             "batch": batch,
@@ -129,43 +170,54 @@ class StreamDataset(_LeRobotLike, IterableDataset):
             "labels": labels,
             "seed": seed,
         }
-        # The epoch each worker comes to next; shared, since a loader may start new processes for every epoch.
-        self._epochs = torch.full((_WORKERS,), epoch, dtype=torch.int64).share_memory_()
+        self._divide(rank, world, epoch, threads, buffer_bytes)
         self._stream(0, 1)  # what is wrong with the parameters is said here, not in a worker
 
-    def set_epoch(self, epoch: int) -> None:
-        self._epochs.fill_(epoch)
+    def _made(self, **shard: Any) -> FrameStream:
+        return FrameStream(self.store, **self._options, **shard)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        if workers > _WORKERS:
-            raise ConfigError(f"{workers} workers are more than {_WORKERS}")
-        stream = self._stream(number, workers)
-        self._epochs[number] += 1
-        for item in stream:
-            yield as_tensors(item, self.store, self.return_uint8)
-
-    def _stream(self, number: int, workers: int) -> FrameStream:
-        threads = self._threads if self._threads or workers == 1 else 1
-        return FrameStream(
-            self.store,
-            **self._options,
-            buffer_bytes=self._buffer // workers,
-            epoch=int(self._epochs[number]),
-            rank=self.rank * workers + number,
-            world=self.world * workers,
-            threads=threads,
-        )
+    def _features(self) -> Mapping[str, Feature]:
+        return self.store.features
 
 
-def as_tensors(item: Mapping[str, Any], store: Store, return_uint8: bool = False) -> dict[str, Any]:
+class MixtureDataset(_Divided):
+    """`Mixture` as an iterable dataset, as `StreamDataset` is of `FrameStream`; `dataset_index` says which store.
+
+    options: as for `Mixture`, `batch` by default 32. `features`, `weights`: those of the mixture.
+    """
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        *,
+        batch: int | None = 32,
+        buffer_bytes: int = 256 << 20,
+        epoch: int = 0,
+        rank: int | None = None,
+        world: int | None = None,
+        threads: int | None = None,
+        return_uint8: bool = False,
+        **options: Any,
+    ) -> None:
+        self.stores, self.return_uint8 = dict(stores), return_uint8
+        self._options = {**options, "batch": batch}
+        self._divide(rank, world, epoch, threads, buffer_bytes)
+        mixture = self._made(rank=self.rank, world=self.world, buffer_bytes=buffer_bytes, epoch=epoch)
+        self.features, self.weights, self.num_frames = mixture.features, mixture.weights, mixture.frames
+
+    def _made(self, **shard: Any) -> Mixture:
+        return Mixture(self.stores, **self._options, **shard)
+
+    def _features(self) -> Mapping[str, Feature]:
+        return self.features
+
+
+def as_tensors(item: Mapping[str, Any], features: Mapping[str, Feature], return_uint8: bool = False) -> dict[str, Any]:
     """An item or a batch of numpy arrays as LeRobot gives it."""
-    return {key: _tensor(value, store, key, return_uint8) for key, value in item.items()}
+    return {key: _tensor(value, features.get(key), return_uint8) for key, value in item.items()}
 
 
-def _tensor(value: Any, store: Store, key: str, return_uint8: bool) -> Any:
-    feature = store.features.get(key)
+def _tensor(value: Any, feature: Feature | None, return_uint8: bool) -> Any:
     if isinstance(value, str | list):
         return str(value) if isinstance(value, str) else value
     array = np.asarray(value)
