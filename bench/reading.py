@@ -69,7 +69,10 @@ def episode(number: int, cameras: bool = True) -> Episode:
     for shift, camera in enumerate(CAMERAS if cameras else ()):
         wave = 127 + 120 * np.sin((x + 40 * number + 20 * shift) / 37) * np.cos(y / 29)
         picture = np.stack([wave, wave[::-1], 255 - wave], axis=2).astype(np.uint8)
-        clips[camera] = ArrayClip(np.stack([np.roll(picture, (2 * t, 3 * t), (0, 1)) for t in range(FRAMES)]), FPS)
+        frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
+        for t in range(FRAMES):
+            frames[t] = np.roll(picture, (2 * t, 3 * t), (0, 1))
+        clips[camera] = ArrayClip(frames, FPS)
     features = FEATURES if cameras else NUMBERS
     return Episode(f"e{number}", float(FPS), dict(features), columns, clips, meta=Meta(tasks=("move",)))
 

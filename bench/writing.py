@@ -60,6 +60,7 @@ def lerobot(root: Path, **options: Any) -> tuple[Append, Append, Callable[[], No
             columns = {key: column[t] for key, column in (*one.frames.items(), *pictures.items())}
             dataset.add_frame({**columns, "task": "move"})
         dataset.save_episode()
+        pictures.clear()
 
     return prepare, append, dataset.finalize
 
@@ -126,6 +127,7 @@ def measure(name: str, root: Path) -> dict[str, float]:
         if number == EPISODES - 1:
             finish()
         wall, spent = wall + time.perf_counter() - began, spent + cpu() - used
+        del one  # or two episodes are in memory while the next is made
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     pictures = EPISODES * FRAMES * len(CAMERAS)
     return {

@@ -10,9 +10,11 @@ import hashlib
 from pathlib import Path
 
 import av
+import numpy as np
 
 from dataengine.errors import VideoError
-from dataengine.remote import openable
+from dataengine.remote import is_remote, openable
+from dataengine.video.samples import packets_at, samples_of
 
 
 def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[str, int]:
@@ -29,6 +31,10 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
             head = f"{stream.codec_context.name}\0".encode() + bytes(stream.codec_context.extradata or b"")
             low = float((begin - 0.5 / fps) / stream.time_base)
             high = low + float(length / fps / stream.time_base)
+            if (samples := None if is_remote(path) else samples_of(path)) is not None:
+                wanted = np.flatnonzero((samples.time > low) & (samples.time < high))
+                digests = [hashlib.sha256(packet).digest() for packet in packets_at(path, samples, wanted)]
+                return hashlib.sha256(head + b"".join(digests)).hexdigest(), len(digests)
             if begin > 1.0:
                 container.seek(int(low), stream=stream)
             for packet in container.demux(stream):

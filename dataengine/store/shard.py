@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from dataengine.store import files, labels, stats
 from dataengine.store.packets import packet_digest
 from dataengine.store.pictures import encode_png
 from dataengine.store.schema import IMAGE_TYPE, arrow_type, differences, is_depth, to_arrow
-from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, lerobot_info, remux
+from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, VideoInfo, lerobot_info, remux
 
 MANIFEST = "manifest.json"
 TASK = "task"
 FORMAT = 1
+_PROCESS = uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Shard:
     """A sealed episode in its own folder.
 
     manifest: id, length, fps, tasks, meta; file and sha256 of the table; per camera file, sha256, packets
-    hash and LeRobot's `info`; file of the cameras' statistics; file of every label.
+    hash and LeRobot's `info`; file of the cameras' statistics; file of every label. process: which sealed it; that one
+    need not look at its hashes.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
+    process: str = ""
 
     @property
     def episode_id(self) -> str:
@@ -66,7 +70,7 @@ class Shard:
                 self.episode_id, f"it has {given:g} frames a second, the store {fps:g}; resample it first"
             )
         entries = {**self.manifest["videos"], "sketch": self.manifest["sketch"], "data": self.manifest["data"]}
-        for entry in (*entries.values(), *self.manifest["labels"].values()):
+        for entry in (*entries.values(), *self.manifest["labels"].values()) if self.process != _PROCESS else ():
             if sha256_file(self.file(entry["file"])) != entry["sha256"]:
                 raise StoreError(
                     f"{self.folder / entry['file']} is not what was sealed; remove the shard, seal it again"
@@ -93,11 +97,29 @@ class Shard:
         return cls(folder, manifest)
 
 
-def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], codec: Codec = DEFAULT) -> Shard:
+@dataclass(frozen=True)
+class Written:
+    """A camera that is encoded already, with the store's codec: its whole file, which goes into the shard."""
+
+    clip: VideoClip
+    info: VideoInfo
+    sketch: stats.Sketch
+
+
+def seal(
+    episode: Episode,
+    folder: Path,
+    *,
+    features: Mapping[str, Feature],
+    codec: Codec = DEFAULT,
+    threads: int = 1,
+    written: Mapping[str, Written] | None = None,
+) -> Shard:
     """Write `episode` as a shard into `folder`, which appears only when it is whole.
 
-    features: the store's. A camera that is a span of a video file is cut out of it by packets, everything
-    else is encoded with `codec`, every frame once and counted. Raises `EpisodeError`, `VideoError`.
+    features: the store's. A camera that is a span of a video file is cut out of it by packets, everything else is
+    encoded with `codec`, every frame once and counted, as many cameras at a time as `threads`. Raises `EpisodeError`,
+    `VideoError`.
     """
     folder = Path(folder)
     episode = _with_label_columns(episode, features).check()
@@ -111,6 +133,13 @@ def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], cod
     work.mkdir(parents=True)
     try:
         sketches: dict[str, stats.Sketch] = {}
+        videos = {k: clip for k, clip in episode.clips.items() if features[k].dtype == "video"} | dict(written or {})
+        with ThreadPoolExecutor(threads) as pool:
+            ready = written or {}
+            done = pool.map(
+                lambda k: _seal_video(episode, k, ready.get(k, videos[k]), work, features[k], codec), videos
+            )
+            sealed = dict(zip(videos, done, strict=True))
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "episode_id": episode.id,
@@ -118,13 +147,10 @@ def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], cod
             "length": episode.length,
             "meta": meta_to_json(episode.meta),
             "data": _seal_table(episode, work, features, sketches),
-            "videos": {
-                key: _seal_video(episode, key, clip, work, features[key], codec, sketches)
-                for key, clip in episode.clips.items()
-                if features[key].dtype == "video"
-            },
+            "videos": {key: entry for key, (entry, _) in sealed.items()},
             "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
         }
+        sketches |= {key: sketch for key, (_, sketch) in sealed.items()}
         files.write_table(work / "sketch.parquet", stats.to_table(sketches), durable=False)
         manifest["sketch"] = _named(work / "sketch.parquet")
         files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)), durable=False)
@@ -133,7 +159,7 @@ def seal(episode: Episode, folder: Path, *, features: Mapping[str, Feature], cod
     except BaseException:
         files.remove(work)
         raise
-    return Shard(folder, read_json(folder / MANIFEST))
+    return Shard(folder, read_json(folder / MANIFEST), _PROCESS)
 
 
 def _with_label_columns(episode: Episode, features: Mapping[str, Feature]) -> Episode:
@@ -179,32 +205,29 @@ def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, s
 
 
 def _seal_video(
-    episode: Episode,
-    key: str,
-    clip: Clip,
-    work: Path,
-    feature: Feature,
-    codec: Codec,
-    sketches: dict[str, stats.Sketch],
-) -> dict[str, Any]:
+    episode: Episode, key: str, clip: Clip | Written, work: Path, feature: Feature, codec: Codec
+) -> tuple[dict[str, Any], stats.Sketch]:
     target, depth = work / f"{key}.mp4", DepthCoding.from_info(feature.info)
-    if isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
+    settings: Codec | None = codec if depth is None else DEPTH
+    if isinstance(clip, Written):
+        clip.clip.path.rename(target)
+        info, sketch = clip.info, clip.sketch
+    elif isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
         info, settings = remux(clip, target), None
         sample = VideoClip(target, 0, clip.length, episode.fps, clip.height, clip.width, clip.kind, depth)
-        sketches[key] = stats.sample_clip(sample, feature)
+        sketch = stats.sample_clip(sample, feature)
     else:
         seen = stats.PictureStats(feature)
-        settings = codec if depth is None else DEPTH
         with Encoder(target, clip.height, clip.width, episode.fps, codec, clip.kind, depth) as encoder:
             for frame in clip.frames():
                 encoder.add(frame)
                 seen.update(frame)
             info = encoder.close()
-        sketches[key] = seen.sketch()
+        sketch = seen.sketch()
     packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
     if not info.frames == count == episode.length:
         raise EpisodeError(episode.id, f"its video has {info.frames} frames, {episode.length} are needed", feature=key)
-    return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}
+    return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}, sketch
 
 
 def _same_camera(info: Mapping[str, Any], feature: Feature) -> bool:

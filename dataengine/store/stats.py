@@ -12,7 +12,7 @@ frames – never a mean of its episodes' quantiles, outside of which most frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,15 +208,19 @@ class PictureStats:
         self.histogram = np.zeros((channels, 256), np.int64)
         self.frames = 0
         self._depth = Sketch(False, np.zeros(1))
+        self._count = _counter()
 
     def update(self, frame: np.ndarray) -> None:
         """One `(H, W, 3)` uint8 picture, or `(H, W, 1)` float32 metres."""
-        seen = frame[:: self.stride, :: self.stride]
         if self.depth:
+            seen = frame[:: self.stride, :: self.stride]
             self._depth.add(seen.reshape(-1, 1) * self.scale, 1)
         else:
-            for channel in range(len(self.histogram)):
-                self.histogram[channel] += np.bincount(seen[..., channel].ravel(), minlength=256)
+            across = frame.shape[1] // self.stride
+            rows = np.ascontiguousarray(frame[:: self.stride, : across * self.stride])
+            cells = rows.reshape(len(rows), across, -1)  # columns in between look like more channels
+            for channel, counts in enumerate(self.histogram):
+                counts += self._count(cells, channel)
         self.frames += 1
 
     def sketch(self) -> Sketch:
@@ -226,6 +230,15 @@ class PictureStats:
         if self.frames:
             sketch.add_histogram(self.histogram, self.frames)
         return sketch
+
+
+def _counter() -> Callable[[np.ndarray, int], np.ndarray]:
+    """Counts the grey levels of a channel of `(H, W, C)` uint8; with OpenCV, where it is, in a quarter of the time."""
+    try:
+        from cv2 import calcHist
+    except ImportError:
+        return lambda cells, channel: np.bincount(cells[..., channel].ravel(), minlength=256)
+    return lambda cells, channel: calcHist([cells], [channel], None, [256], [0, 256])[:, 0].astype(np.int64)
 
 
 def sample_clip(clip: VideoClip, feature: Feature) -> Sketch:

@@ -8,6 +8,7 @@ info.json last, each synced and renamed. What an unfinished commit left is remov
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from dataengine.store import camera_stats, files, labels, language, layout, sche
 from dataengine.store import episodes as tables
 from dataengine.store.commit import Commit
 from dataengine.store.lock import WriterLock, label_lock
+from dataengine.store.recording import Recording
 from dataengine.store.recover import keep, note_labels, recover
-from dataengine.store.shard import TASK, Shard
+from dataengine.store.shard import TASK, Shard, seal
 from dataengine.store.store import Store
 
 # An append rewrites the last episodes file; beyond this many rows a new one is begun.
@@ -104,9 +106,17 @@ class Writer:
             raise EpisodeError(episode.id, reason)
         folder = self.root / layout.STAGING / (episode.id if episode.id.isalnum() else f"x{len(self._ids)}")
         try:
-            return self.commit(self.store.seal(episode, folder))
+            threads = len(os.sched_getaffinity(0))
+            return self.commit(
+                seal(episode, folder, features=self.store.features, codec=self.store.codec, threads=threads)
+            )
         finally:
             files.remove(folder)
+
+    def record(self, identity: str | None = None, buffer_bytes: int = 128 << 20) -> Recording:
+        """An episode that is encoded while it happens, frame by frame; parameters as for `Recording`."""
+        self._check_open()
+        return Recording(self, identity, buffer_bytes)
 
     def commit(self, shard: Shard) -> int:
         """Make a sealed episode part of the store: durable when this returns. Gives its index.

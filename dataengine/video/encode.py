@@ -22,6 +22,7 @@ from dataengine.errors import VideoError
 from dataengine.video.codec import DEFAULT, DEPTH, Codec
 from dataengine.video.container import MAX_PIXELS, MAX_SIDE, reading
 from dataengine.video.depth import PIX_FMT, DepthCoding
+from dataengine.video.index import index_own
 from dataengine.video.probe import VideoInfo, probe
 from dataengine.video.reader import rename
 
@@ -107,6 +108,7 @@ class Encoder:
             with reading(self.target, "cannot be written"):
                 self._output.close()
             self._output = None
+            index_own(self._partial)
             return finish(self._partial, self.target, self.frames)
         finally:
             self.abort()

@@ -22,6 +22,7 @@ from dataengine.errors import VideoError
 from dataengine.remote import is_remote
 from dataengine.video import nal
 from dataengine.video.container import FileKey, file_key, open_video, reading
+from dataengine.video.samples import packets_at, samples_of
 
 _KEPT = 512
 
@@ -107,6 +108,23 @@ def index_of(path: str | Path, opened: tuple[InputContainer, VideoStream] | None
     return _indices[key]
 
 
+def index_own(path: Path) -> None:
+    """Index a file that was just written here: by its header, whose word is good, and its keyframes."""
+    samples = samples_of(path)
+    if samples is None:
+        return
+    container, stream = open_video(path)
+    with container:
+        coding = _coding(container, stream)
+        parameters = _Parameters(coding)
+        for packet in packets_at(path, samples, np.flatnonzero(samples.key)):
+            parameters.add(packet)
+    shown = [(time, time, key) for time, key in zip(samples.time.tolist(), samples.key.tolist(), strict=True)]
+    base = Fraction(1, samples.timescale)
+    index = _index(shown, [], base, int(samples.size.sum()), parameters.digest(), coding)
+    _indices[file_key(path)] = index
+
+
 def keep_index(old: FileKey, new: FileKey) -> None:
     """A file has another name now; what is in it is the same."""
     if (index := _indices.pop(old, None)) is not None:
@@ -124,16 +142,7 @@ def _from_header(path: str | Path) -> PacketIndex:
 
 def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> PacketIndex:
     """Demux all packets of `stream`. Raises `VideoError` when there are none, or fewer than the header promises."""
-    context = stream.codec_context
-    coding = Coding(
-        codec=context.codec.canonical_name,
-        pix_fmt=context.pix_fmt or "",
-        width=context.width,
-        height=context.height,
-        extradata=context.extradata or b"",
-        container=container.format.name,
-        average_rate=Fraction(stream.average_rate or 0).limit_denominator(1001),
-    )
+    coding = _coding(container, stream)
     shown: list[tuple[int | None, int | None, bool]] = []
     hidden: list[int] = []
     size = 0
@@ -150,13 +159,26 @@ def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> P
                 continue
             shown.append((packet.pts, packet.dts, packet.is_keyframe))
             if packet.is_keyframe:
-                parameters.add(packet)
+                parameters.add(bytes(packet))
     if stream.frames > len(shown) + len(hidden):
         found = len(shown) + len(hidden)
         raise VideoError(path, f"is truncated: its header promises {stream.frames} frames, {found} are there")
     if not shown:
         raise VideoError(path, "holds no frames")
     return _index(shown, hidden, stream.time_base or Fraction(1, 1_000_000), size, parameters.digest(), coding)
+
+
+def _coding(container: InputContainer, stream: VideoStream) -> Coding:
+    context = stream.codec_context
+    return Coding(
+        codec=context.codec.canonical_name,
+        pix_fmt=context.pix_fmt or "",
+        width=context.width,
+        height=context.height,
+        extradata=context.extradata or b"",
+        container=container.format.name,
+        average_rate=Fraction(stream.average_rate or 0).limit_denominator(1001),
+    )
 
 
 class _Parameters:
@@ -168,9 +190,9 @@ class _Parameters:
         self._known = set(nal.header_sets(self._codec, self._extradata)) if nal.has_units(self._codec) else set()
         self._inside: set[bytes] = set()
 
-    def add(self, packet: Packet) -> None:
+    def add(self, packet: bytes) -> None:
         if nal.has_units(self._codec):
-            units = nal.split(bytes(packet), self._prefix)
+            units = nal.split(packet, self._prefix)
             self._inside |= {u for u in units if nal.is_parameter_set(self._codec, u)} - self._known
 
     def digest(self) -> str:

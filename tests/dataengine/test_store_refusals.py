@@ -77,7 +77,7 @@ def test_shards_of_another_store_or_damaged_are_refused(tmp_path: Path) -> None:
         (plain, sealed("numbers", numbers, one.select(list(numbers))), f"with other {FRONT}"),
         (depth, sealed("near", near, episode(3, 6, near)), f"with other {DEPTH}"),
         (plain, sealed("slow", SMALL, replace(one, fps=20.0, clips=slow)), "20 frames a second"),
-        (plain, damaged, "is not what was sealed"),
+        (plain, replace(damaged, process="another"), "is not what was sealed"),
     ):
         with store.writer() as writer, pytest.raises((EpisodeError, StoreError), match=message):
             writer.commit(shard)

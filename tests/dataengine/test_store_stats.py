@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,8 +70,11 @@ def test_huge_and_constant_values_stay_finite() -> None:
     assert not any(still[name].any() for name in stats.NAMES if name != "count")
 
 
+@pytest.mark.parametrize("opencv", [True, False])
 @pytest.mark.parametrize("side", [16, 640])
-def test_pictures_are_counted_exactly(side: int) -> None:
+def test_pictures_are_counted_exactly(side: int, opencv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not opencv:
+        monkeypatch.setitem(sys.modules, "cv2", None)
     pixels = np.random.default_rng(1).integers(3, 250, (5, side, side, 3)).astype(np.uint8)
     seen = PictureStats(Feature("video", (side, side, 3)))
     for picture in pixels:

@@ -1,0 +1,185 @@
+"""An episode while it happens: pictures are encoded as they come, so that what is left at the end takes milliseconds.
+
+Each camera has a thread that encodes and takes statistics. A picture that was taken is in the episode, always: where
+an encoder falls behind by more than the memory it was given, `add` waits, and `behind` says before that how far it is.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from dataengine.episode import Episode, Label, Meta
+from dataengine.errors import ConfigError, EpisodeError
+from dataengine.store import files, layout, stats
+from dataengine.store.schema import is_depth
+from dataengine.store.shard import Written, seal
+from dataengine.video import DepthCoding, Encoder, VideoClip
+
+if TYPE_CHECKING:
+    from dataengine.store.store import Store
+    from dataengine.store.writer import Writer
+
+
+class Recording:
+    """`with writer.record() as recording:` then `add` for every frame and `save` at the end; else nothing stays.
+
+    identity: of the episode, default a new one. buffer_bytes: what pictures that wait to be encoded may take, all
+    cameras together. Raises `ConfigError` for a store with cameras kept as images.
+    """
+
+    def __init__(self, writer: Writer, identity: str | None = None, buffer_bytes: int = 128 << 20) -> None:
+        store = writer.store
+        if images := [key for key, feature in store.features.items() if feature.dtype == "image"]:
+            raise ConfigError(f"{', '.join(images)} of {store.root} is kept as images; record into a store of videos")
+        self.writer, self.identity, self.frames = writer, identity or uuid.uuid4().hex, 0
+        self._folder = store.root / layout.STAGING / f"recording-{uuid.uuid4().hex[:8]}"
+        self._columns: dict[str, list[np.ndarray]] = {
+            key: [] for key, feature in store.features.items() if not feature.is_camera
+        }
+        self._cameras: dict[str, _Camera] = {}
+        try:
+            for key in store.cameras:
+                share = buffer_bytes // len(store.cameras)
+                self._cameras[key] = _Camera(self._folder / f"{key}.mp4", store, key, share)
+        except BaseException:
+            self.discard()
+            raise
+
+    def add(self, frame: Mapping[str, Any]) -> None:
+        """One frame: `(*shape)` of the feature's dtype per key, pictures `(H, W, 3)` uint8, depth float32 metres.
+
+        Everything is copied. Raises `EpisodeError` naming the frame and the feature that is missing or does not fit,
+        with nothing of the frame taken; `VideoError` when an encoder has failed.
+        """
+        values = self._fitting(frame)
+        for key, camera in self._cameras.items():
+            camera.add(values[key])
+        for key, column in self._columns.items():
+            column.append(values[key])
+        self.frames += 1
+
+    @property
+    def behind(self) -> int:
+        """Pictures not yet encoded, of the camera that has most of them."""
+        return max((camera.waiting.qsize() for camera in self._cameras.values()), default=0)
+
+    def save(self, meta: Meta, labels: Mapping[str, Label] | None = None, frame_tasks: np.ndarray | None = None) -> int:
+        """Commit the episode; its index. It is durable when this returns, and the recording is over either way.
+
+        frame_tasks: `(T,)` int64, which of `meta.tasks` a frame is about, where it is not one for all. Raises
+        `EpisodeError` for values that no episode may have, `VideoError` when an encoder has failed.
+        """
+        store = self.writer.store
+        shard = self._folder.with_name(f"{self._folder.name}-sealed")
+        try:
+            threads = max(len(self._cameras), 1)
+            with ThreadPoolExecutor(threads) as pool:
+                written = dict(zip(self._cameras, pool.map(_Camera.finish, self._cameras.values()), strict=True))
+            episode = Episode(
+                self.identity,
+                store.fps,
+                dict(store.features),
+                {key: np.stack(column) if column else np.zeros(0) for key, column in self._columns.items()},
+                {key: part.clip for key, part in written.items()},
+                dict(labels or {}),
+                meta,
+                frame_tasks,
+            )
+            made = seal(episode, shard, features=store.features, codec=store.codec, threads=threads, written=written)
+            return self.writer.commit(made)
+        finally:
+            self.discard()
+            files.remove(shard)
+
+    def discard(self) -> None:
+        """Give up; nothing stays. Does nothing after `save`."""
+        for camera in self._cameras.values():
+            camera.abort()
+        files.remove(self._folder)
+
+    def _fitting(self, frame: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        features = self.writer.store.features
+        if wrong := sorted(features.keys() ^ frame.keys()):
+            raise EpisodeError(self.identity, f"has or lacks {', '.join(wrong)}", frame=self.frames)
+        values: dict[str, np.ndarray] = {}
+        for key, feature in features.items():
+            value = np.array(frame[key])
+            if feature.shape == (1,) and value.shape == (1,):
+                value = value[0]
+            want = () if feature.shape == (1,) else feature.shape
+            dtype = {"video": "float32" if is_depth(feature) else "uint8"}.get(feature.dtype, feature.dtype)
+            if value.shape != want or (dtype != "string" and value.dtype != dtype):
+                got = f"{value.dtype} of shape {value.shape}, expected {dtype} of {want}"
+                raise EpisodeError(self.identity, f"is {got}", feature=key, frame=self.frames)
+            values[key] = value
+        return values
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.discard()
+
+
+class _Camera:
+    """One encoder and its thread."""
+
+    def __init__(self, path: Path, store: Store, key: str, buffer_bytes: int) -> None:
+        feature = store.features[key]
+        self._depth = DepthCoding.from_info(feature.info)
+        self._stats = stats.PictureStats(feature)
+        height, width, _ = feature.shape
+        self._encoder = Encoder(path, height, width, store.fps, store.codec, self._kind, self._depth)
+        picture = height * width * (3 if self._depth is None else 4)
+        self.waiting: queue.Queue[np.ndarray | None] = queue.Queue(max(buffer_bytes // picture, 2))
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"encode {key}", daemon=True)
+        self._thread.start()
+
+    @property
+    def _kind(self) -> Literal["rgb", "depth"]:
+        return "rgb" if self._depth is None else "depth"
+
+    def add(self, picture: np.ndarray) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self.waiting.put(picture)
+
+    def finish(self) -> Written:
+        """Encode what waits and close the file."""
+        self.waiting.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        encoder = self._encoder
+        info = encoder.close()
+        clip = VideoClip(
+            encoder.target, 0, encoder.frames, float(info.fps), info.height, info.width, self._kind, self._depth
+        )
+        return Written(clip, info, self._stats.sketch())
+
+    def abort(self) -> None:
+        self._failure = self._failure or RuntimeError("the recording is over")
+        if self._thread.is_alive():
+            self.waiting.put(None)
+            self._thread.join()
+        self._encoder.abort()
+
+    def _run(self) -> None:
+        """Takes pictures until the end is said; after a failure it only takes them, so that nobody waits for ever."""
+        while (picture := self.waiting.get()) is not None:
+            if self._failure is None:
+                try:
+                    self._encoder.add(picture)
+                    self._stats.update(picture)
+                except BaseException as failure:
+                    self._failure = failure
