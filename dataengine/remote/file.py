@@ -28,6 +28,7 @@ MARK = "@remote"
 _INFIX = f"/{MARK}/"
 _MOST_AHEAD = 32  # blocks asked for at once where a file is read from front to back
 _RECENT = 2  # blocks an open file keeps in memory
+_MOST_BYTES = 1 << 36  # of one file: a server may say any number
 
 
 def is_remote(path: str | Path) -> bool:
@@ -136,6 +137,8 @@ class RemoteFile(io.RawIOBase):
 
     def __init__(self, mount: Mount, path: str, version: Version, identity: str) -> None:
         super().__init__()
+        if version.size > _MOST_BYTES:
+            raise StoreError(f"{mount.origin.url(path)}: is said to have {version.size:,} bytes")
         self.hollow: list[tuple[int, int]] = []
         self._mount, self._path, self._version, self._identity = mount, path, version, identity
         self._blocks, self._at = mount.blocks, 0

@@ -20,8 +20,10 @@ _LEAST = 16 << 20
 _KEPT_SECONDS = 30 * 86400  # metadata of a store that nobody has opened for so long goes
 
 
-def is_address(root: str | Path) -> bool:
-    return isinstance(root, str) and root.startswith(("hf://", "http://", "https://"))
+def address_of(root: str | Path) -> str | None:
+    """The address that is meant, also by a `Path` (which leaves out a slash); None for a folder."""
+    scheme, colon, rest = str(root).partition(":/")
+    return f"{scheme}://{rest.lstrip('/')}" if colon and scheme in ("hf", "http", "https") else None
 
 
 def cache_folder() -> Path:

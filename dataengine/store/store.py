@@ -55,7 +55,8 @@ class Store:
         """
         from dataengine.store import remote
 
-        return cls(remote.mount(str(root), cache_bytes) if remote.is_address(root) else root)
+        address = remote.address_of(root)
+        return cls(root if address is None else remote.mount(address, cache_bytes))
 
     @classmethod
     def create(

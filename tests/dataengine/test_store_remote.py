@@ -20,6 +20,7 @@ from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 from dataengine.episode import ArrayClip, Episode, Feature, Meta
 from dataengine.errors import ConfigError, StoreError
 from dataengine.remote import http as over_http
+from dataengine.remote import openable
 from dataengine.remote.cache import BLOCK
 from dataengine.store import FrameReader, FrameStream, Store
 from dataengine.store import remote as remote_stores
@@ -119,16 +120,31 @@ def test_only_what_is_needed_is_fetched_and_only_once(served: Served, folder: Pa
     served.forget()
     assert_same(reader[90], item)
     assert served.sent == 0
-    # A whole pass asks for the file once, in a few large pieces, and the next process for nothing of it.
+    # A whole pass asks for the rest of the file once, and the next process for nothing of it.
     list(FrameStream(far, batch=16))
     assert served.sent <= video.stat().st_size - first + 2 * BLOCK
-    pieces = [wanted for path, wanted in served.asked if "videos/" in path]
     served.forget()
     script = f"from dataengine.store import *; print(len(list(FrameStream(Store.open({far.address!r}), batch=16))))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout == "8\n", done.stderr
     assert served.sent < 100  # a byte of a file says whether it is as it was
-    assert len(pieces) < 12
+
+
+def test_what_is_read_from_front_to_back_comes_in_few_pieces(served: Served, folder: Path) -> None:
+    far = Store.open(f"{served.address}/big")
+    video = next((folder / "big").rglob("*.mp4"))
+    served.forget()
+    file = openable(far.root / video.relative_to(folder / "big"))
+    assert b"".join(iter(lambda: file.read(50_000), b"")) == video.read_bytes()
+    spans = [tuple(map(int, wanted[6:].split("-"))) for _, wanted in served.asked if wanted and wanted != "bytes=0-0"]
+    assert len(spans) <= 5 and [a for a, _ in spans] == [0, *(b + 1 for _, b in spans[:-1])]
+    served.forget()
+    assert file.seek(-7, os.SEEK_END) == file.size() - 7 and file.read(100) == video.read_bytes()[-7:]
+    file.hollow = [(10, 1_000_000)]
+    file.seek(5)
+    data = file.read(1_000_005)
+    expected = video.read_bytes()
+    assert data == expected[5:10] + bytes(999_990) + expected[1_000_000:1_000_010] and served.sent == 0
 
 
 def test_the_cache_is_bounded(served: Served, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +283,11 @@ def test_it_is_read_only_and_says_what_is_no_address(served: Served, tmp_path: P
     ):
         with pytest.raises(StoreError, match="remote"):
             change()
-    assert not (tmp_path / "copy").exists()
+    assert not (tmp_path / "copy").exists() and Store.open(Path(far.address)).address == far.address
+    served.fault = lambda h, p: reply(h, 206, b"x", Content_Range=f"bytes 0-0/{1 << 50}") if "data/" in p else False
+    with pytest.raises(StoreError, match="parquet: is said to have 1,125,899,906,842,624 bytes"):
+        FrameReader(far)
+    served.fault = None
     for bad in (
         "hf://one",
         "hf://a/b/c",
