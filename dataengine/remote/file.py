@@ -13,13 +13,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dataengine.errors import StoreError
+from dataengine.errors import SourceError, StoreError
 from dataengine.guard import read_json
 from dataengine.remote.cache import BLOCK, Blocks
 from dataengine.remote.http import NoRanges, Origin, Version
@@ -88,22 +89,23 @@ class Mount:
     def _pinned(self, path: str) -> Version:
         """The version that all processes read; the first to open a file decides."""
         pin = Path(self.folder, "pins", _name(path))
-        if not pin.exists():
-            origin = self.origin
-            version = origin.version(path)
-            for name, then in self.begun.items():
-                if origin.version(name) != Version(*then):
-                    raise StoreError(f"{self.address} has changed since it was opened; open the store again")
+        with suppress(SourceError):
+            return Version(*read_json(pin))
+        origin = self.origin
+        version = origin.version(path)
+        for name, then in self.begun.items():
+            if origin.version(name) != Version(*then):
+                raise StoreError(f"{self.address} has changed since it was opened; open the store again")
+        temporary = pin.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        with suppress(OSError):  # another was first; or has opened the store anew, which removes all pins
             pin.parent.mkdir(exist_ok=True)
-            temporary = pin.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
             temporary.write_text(json.dumps([version.size, version.mark]))
-            try:
-                os.link(temporary, pin)
-            except FileExistsError:
-                pass
-            finally:
-                temporary.unlink()
-        return Version(*read_json(pin))
+            os.link(temporary, pin)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        with suppress(SourceError):
+            return Version(*read_json(pin))
+        return version
 
 
 @lru_cache(maxsize=64)

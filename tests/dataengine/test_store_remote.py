@@ -248,6 +248,17 @@ def test_a_store_that_changes_while_it_is_opened(folder: Path, tmp_path: Path) -
         assert len(Store.open(f"{served.address}/s")) == 4
 
 
+def test_stores_that_others_open_meanwhile(served: Served, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening forgets which versions were pinned, at any moment of another process that reads."""
+    far = Store.open(f"{served.address}/own")
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda a, b: Store.open(far.address) and link(a, b))
+    reader = FrameReader(far, columns=["action"])
+    monkeypatch.setattr(os, "link", lambda a, b: link(a, b) or Store.open(far.address))
+    assert_same(reader[3], FrameReader(Store.open(folder / "own"), columns=["action"])[3])
+    assert FrameReader(far)[3][FRONT].shape == (32, 48, 3)
+
+
 def share_of(store: Store, rank: int) -> list[int]:
     stream = FrameStream(store, batch=8, columns=["action", FRONT], seed=1, rank=rank, world=2)
     return [int(index) for batch in stream for index in batch["index"]]
