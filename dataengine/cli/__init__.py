@@ -36,6 +36,7 @@ for verb in (
     convert.convert,
     inspect.inspect,
     store.verify,
+    store.repair,
     store.snapshot,
     store.compact,
     run.run,

@@ -6,11 +6,22 @@ step. Outside stands what an episode means: converters make them, pipelines chan
 
 from dataengine.store.edit import Edit
 from dataengine.store.mixture import Mixture
+from dataengine.store.problems import Problem, VerifyReport
 from dataengine.store.reader import FrameReader
 from dataengine.store.shard import Shard, seal
 from dataengine.store.store import Store
 from dataengine.store.stream import FrameStream
-from dataengine.store.verify import VerifyReport
 from dataengine.store.writer import Writer
 
-__all__ = ["Edit", "FrameReader", "FrameStream", "Mixture", "Shard", "Store", "VerifyReport", "Writer", "seal"]
+__all__ = [
+    "Edit",
+    "FrameReader",
+    "FrameStream",
+    "Mixture",
+    "Problem",
+    "Shard",
+    "Store",
+    "VerifyReport",
+    "Writer",
+    "seal",
+]

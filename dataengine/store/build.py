@@ -42,7 +42,7 @@ class _Build:
         self.features = {change.rename.get(key, key): feature for key, feature in kept.items()} | dict(change.features)
         self.languages = list(store.languages if change.languages is None else change.languages)
         sketch = self.commit.sketch
-        found = stats.from_table(files.read_table(store.root / sketch)) if sketch else {}
+        found = stats.from_table(files.read_table(store.root / sketch)) if sketch and not change.anew else {}
         self.sketches = {change.rename.get(k, k): s for k, s in found.items() if k not in change.drop}
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class _Build:
             sha256={name: sha256_file(self.folder / name) for name in named},
             edits=edits,
         )
-        versions.write_record(self.folder, changed)
+        changed.write(self.folder)
 
     # -- the table of frames --------------------------------------------------------------------------------
 
@@ -123,6 +123,7 @@ class _Build:
         rows, count = self.rows, len(self.rows)
         same = (rows.order == np.arange(count)) & (rows.starts == old.start[rows.order])
         same &= np.array([rows.same_tasks(place) for place in range(count)], bool)
+        same &= np.array([self._place(place)[0] not in change.spoiled for place in range(count)], bool)
         count = count if same.all() else int(np.argmin(same))
         while 0 < count < len(old) and self._place(count - 1)[0] == old.data(count)[0]:
             count -= 1  # its file holds others, which change
@@ -131,7 +132,7 @@ class _Build:
     def _fresh(self) -> dict[str, Feature]:
         """Columns whose statistics are taken anew."""
         numbers = {k: f for k, f in (*self.features.items(), *schema.POSITION.items()) if tables.has_numbers(f)}
-        if self.rows.moved:
+        if self.rows.moved or self.change.anew:
             return numbers
         keys = {*self.change.features, *(["task_index"] if self.change.texts else [])}
         return {key: feature for key, feature in numbers.items() if key in keys}
@@ -172,7 +173,8 @@ class _Build:
             else:
                 runs.append((relative, row, int(self.rows.lengths[place])))
         parts = [read_rows(safe_join(self.store.root, relative), row, count) for relative, row, count in runs]
-        table = pa.concat_tables([part.replace_schema_metadata() for part in parts])
+        alike = parts[0].schema.remove_metadata()  # of a damaged file the values may be right and their types not
+        table = pa.concat_tables([part.replace_schema_metadata().cast(alike) for part in parts])
         table = table.drop_columns([key for key in self.change.drop if key in table.column_names])
         table = table.rename_columns([self.change.rename.get(name, name) for name in table.column_names])
         spans = self._spans(group)
@@ -217,7 +219,8 @@ class _Build:
     def _cameras(self) -> None:
         """Statistics of pictures: those of the episodes that are left, each as it was taken."""
         paths = [path.relative_to(self.store.root).as_posix() for path in camera_stats.paths(self.store.root)]
-        if not (self.rows.moved or self.change.rename or self.change.drop or self.change.pack):
+        anew = self.rows.moved or self.change.anew
+        if not (anew or self.change.rename or self.change.drop or self.change.pack):
             versions.share(self.store, self.folder, paths)
             return
         table = camera_stats.read(self.store, [self.store.ids[index] for index in self.rows.order.tolist()])
@@ -226,7 +229,7 @@ class _Build:
         table = table.set_column(place, "feature", pa.array([self.change.rename.get(k, k) for k in keys], pa.string()))
         table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
         camera_stats.write(self.folder, self.commit.generation + 1, table)
-        if self.rows.moved:
+        if anew:
             self.sketches |= camera_stats.merged(table)
 
     # -- what is said about the whole -------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Videos:
             users[table.video(index, key)[0]].append(index)
         for place, index in enumerate(self.rows.order.tolist()):
             relative, _ = table.video(index, key)
-            if kept.issuperset(users[relative]):
+            if kept.issuperset(users[relative]) and relative not in self.change.spoiled:
                 self._link(key, relative)
             else:
                 self._cut(key, place, number)

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataengine.errors import StoreError
-from dataengine.guard import sha256_file
 from dataengine.store import files, layout, stats
 from dataengine.store.store import Store
 
@@ -32,13 +31,8 @@ def to_table(sketches: Mapping[str, Mapping[str, stats.Sketch]]) -> pa.Table:
 
 def write(root: Path, generation: int, table: pa.Table) -> None:
     """Leave the sketches of one commit; nothing where there are no cameras."""
-    if not table.num_rows:
-        return
-    folder = root / layout.CAMERAS
-    temporary = folder / f"{generation:08d}.parquet.tmp"
-    files.write_table(temporary, table, durable=False)
-    files.place(temporary, folder / f"{generation:08d}-{sha256_file(temporary)[:16]}.parquet")
-    files.remove(temporary)
+    if table.num_rows:
+        files.put_table(root / layout.CAMERAS, generation, table)
 
 
 def paths(root: Path) -> list[Path]:
@@ -48,11 +42,6 @@ def paths(root: Path) -> list[Path]:
 def generation_of(path: Path) -> int | None:
     number = path.name.split("-")[0]
     return int(number) if number.isdigit() else None
-
-
-def digest_of(path: Path) -> str:
-    """How the sha256 of a file begins, as its name says."""
-    return path.stem.partition("-")[2] or "no hash stands in its name"
 
 
 def read(store: Store, ids: Collection[str]) -> pa.Table:

@@ -20,8 +20,9 @@ class Change:
     the new instruction by the old one. rename, drop: features. features: columns added or replaced;
     `columns(position)` gives them for an episode: arrays of numbers by feature key, Arrow arrays by language column.
     languages: language columns of the new table. materialized: as in the commit record. pack: write data files anew.
-    join_videos: pack mp4s as well. edits: the log of the new version, `build` completes its last entry; None: as it
-    is, and the old version is not kept.
+    join_videos: pack mp4s as well. spoiled: files that are not what was written, so none of them is shared. anew: no
+    statistics that stand in the store are used. edits: the log of the new version, `build` completes its last entry;
+    None: as it is, and the old version is not kept.
     """
 
     order: Sequence[int] | None = None
@@ -35,4 +36,6 @@ class Change:
     materialized: Mapping[str, list[str]] | None = None
     pack: bool = False
     join_videos: bool = False
+    spoiled: frozenset[str] = frozenset()
+    anew: bool = False
     edits: tuple[Mapping[str, Any], ...] | None = None

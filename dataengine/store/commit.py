@@ -2,7 +2,8 @@
 
 Everything a reader of ours opens is named here, by path and sha256; what else lies in the folder is not part
 of the store (yet, or any more). LeRobot reads info.json instead, which follows as the last rename of every
-append: at each instant both readers see a whole store, at most one episode apart.
+append: at each instant both readers see a whole store, at most one episode apart. Whatever a reader trusts
+follows from this file, so it ends with the sha256 of itself.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dataengine.errors import StoreError
-from dataengine.guard import read_json
+from dataengine.errors import SourceError, StoreError
+from dataengine.guard import parse_json
 from dataengine.store import files, layout
 
-FORMAT = 1
+FORMAT = 2  # 1 had no seal
+_SEAL = b', "seal": "'
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Commit:
 
     def write(self, root: Path) -> None:
         """Publish: our record, then info.json for LeRobot."""
-        files.write_json(root / layout.COMMIT, asdict(self))
+        files.write_bytes(root / layout.COMMIT, sealed(files.json_bytes(asdict(self)).rstrip()))
         files.write_json(root / layout.INFO, self.info, indent=2)
 
     @property
@@ -69,15 +71,33 @@ def read(root: Path) -> Commit | None:
     path = root / layout.COMMIT
     if not path.exists():
         return None
-    data = read_json(path)
+    if not path.is_file():
+        raise StoreError(f"{path} is no file")
+    raw = path.read_bytes()
     try:
+        data = parse_json(raw.decode(), path)
         if data["format"] > FORMAT:
             raise StoreError(f"{path}: format {data['format']} is newer than this engine knows ({FORMAT}); upgrade it")
+        if ("seal" in data or data["format"] > 1) and not whole(raw):
+            raise StoreError(f"{path} is damaged: it is not what was written")
+        data = {key: value for key, value in data.items() if key != "seal"} | {"format": FORMAT}
         data["episode_files"] = tuple((str(path), int(rows)) for path, rows in data["episode_files"])
         data["edits"] = tuple(data.get("edits", ()))
         return Commit(**data)
+    except SourceError as error:
+        raise StoreError(f"{path} is damaged: {error.reason}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is not a commit record: {error}") from error
+
+
+def sealed(record: bytes) -> bytes:
+    """A record, one JSON object, with the sha256 of its bytes as the last entry."""
+    return record[:-1] + _SEAL + hashlib.sha256(record).hexdigest().encode() + b'"}\n'
+
+
+def whole(raw: bytes) -> bool:
+    """Whether a sealed record is what was written, byte for byte."""
+    return sealed(raw.rpartition(_SEAL)[0] + b"}") == raw
 
 
 def empty(fps: float, features: Mapping[str, Any], embodiment: str | None, videos: bool) -> Commit:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataengine.errors import StoreError
+from dataengine.guard import sha256_file
 
 MODE = 0o644
 
@@ -37,7 +38,11 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 def write_json(path: Path, value: Any, *, indent: int | None = None, durable: bool = True) -> None:
     """Replace `path` by JSON; on one line unless `indent` is given, which is slow for large ones."""
-    write_bytes(path, (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode(), durable=durable)
+    write_bytes(path, json_bytes(value, indent=indent), durable=durable)
+
+
+def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
+    return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode()
 
 
 def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None, durable: bool = True) -> None:
@@ -55,6 +60,21 @@ def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = N
                 start += rows
 
     _replace(path, write, durable)
+
+
+def put_table(folder: Path, number: int, table: pa.Table, *, row_groups: list[int] | None = None) -> Path:
+    """A Parquet file that is checked by its name: `<number>-<how its sha256 begins>.parquet`."""
+    temporary = folder / f"{number:08d}.parquet.tmp"
+    write_table(temporary, table, row_groups=row_groups, durable=False)
+    target = folder / f"{number:08d}-{sha256_file(temporary)[:16]}.parquet"
+    place(temporary, target)
+    remove(temporary)
+    return target
+
+
+def hash_in_name(path: Path) -> str:
+    """How the sha256 of a file that `put_table` wrote begins."""
+    return path.stem.partition("-")[2] or "no hash stands in its name"
 
 
 def read_table(path: Path) -> pa.Table:

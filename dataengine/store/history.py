@@ -83,10 +83,7 @@ def restore(store: Store, generation: int, what: str | None = None) -> Entry:
         numbers = {name: getattr(commit, name) for name in ("next_data", "next_video", "next_episodes")}
         with versions.next_version(store, keep=True) as folder:
             copy_tree(old, folder)
-            versions.write_record(
-                folder,
-                replace(before, generation=commit.generation + 1, edits=(*commit.edits, said), **numbers),
-            )
+            replace(before, generation=commit.generation + 1, edits=(*commit.edits, said), **numbers).write(folder)
     return log(store)[-1]
 
 

@@ -8,7 +8,6 @@ written between a look at the folder and what follows from that look would be lo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -103,22 +102,14 @@ def _groups(rows: list[int]) -> list[int]:
 def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
     """Add a file that replaces the label `name` of these episodes. Idempotent for what is there already last."""
     table, groups = pack(name, labels)
-    content = _content(table)
     folder = root / layout.LABELS / name
-    present = sorted(p.name for p in folder.glob("*.parquet")) if folder.is_dir() else []
-    if present and present[-1].endswith(f"-{content}.parquet"):
-        return folder / present[-1]
-    number = int(present[-1].split("-")[0]) + 1 if present else 0
-    path = folder / f"{number:08d}-{content}.parquet"
-    files.write_table(path, table, row_groups=groups or [0])
+    present = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    number = int(present[-1].name.split("-")[0]) + 1 if present else 0
+    path = files.put_table(folder, number, table, row_groups=groups or [0])
+    if present and files.hash_in_name(present[-1]) == files.hash_in_name(path):
+        files.remove(path)
+        return present[-1]
     return path
-
-
-def _content(table: pa.Table) -> str:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
 
 
 def place_for(root: Path, name: str, sha256: str) -> Path:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import ConfigError, SourceError, StoreError
@@ -81,10 +83,30 @@ def read(root: Path) -> Metadata:
     return _read(root, commits.read(root))
 
 
-def _read(root: Path, commit: Commit | None) -> Metadata:
-    info = commit.info if commit else _foreign_info(root)
-    ours = read_json(root / layout.FEATURES) if commit else {}
-    details = ours.get("features", {})
+def as_found(root: Path) -> Metadata:
+    """What can be read where `read` refuses: no record followed, all episodes that have a row, tasks if they can be."""
+    info = {**_foreign_info(root), "total_episodes": rows_of_episodes(root), "total_tasks": None}
+    try:
+        tasks.read(root)
+    except StoreError:
+        info["total_tasks"] = 0
+    return _read(root, None, info)
+
+
+def rows_of_episodes(root: Path) -> int:
+    """How many rows the episodes table has. Raises `StoreError` if it cannot be read."""
+    count = 0
+    for path in sorted((root / layout.EPISODES).glob("*/*.parquet")):
+        try:
+            count += pq.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+    return count
+
+
+def _read(root: Path, commit: Commit | None, info: Mapping[str, Any] | None = None) -> Metadata:
+    info = info or (commit.info if commit else _foreign_info(root))
+    details, licence, codec = _details(root) if commit else ({}, None, DEFAULT)
     described = info["features"]
     features = {
         key: schema.from_info(key, entry, details.get(key))
@@ -97,11 +119,23 @@ def _read(root: Path, commit: Commit | None) -> Metadata:
         info,
         features,
         tuple(key for key in language.LANGUAGE_COLUMNS if key in described),
-        ours.get("licence"),
-        Codec(**ours["codec"]) if "codec" in ours else DEFAULT,
-        tasks.read(root)[: info.get("total_tasks")],
+        licence,
+        codec,
+        () if info.get("total_tasks") == 0 else tasks.read(root)[: info.get("total_tasks")],
         tables.read(root, info, recorded, int(info["total_episodes"])),
     )
+
+
+def _details(root: Path) -> tuple[Mapping[str, Any], str | None, Codec]:
+    """What features.json says of features, the licence, and how new episodes are encoded."""
+    path = root / layout.FEATURES
+    try:
+        ours = read_json(path)
+        return dict(ours["features"]), ours.get("licence"), Codec(**ours.get("codec", {}))
+    except SourceError as error:
+        raise StoreError(str(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
 
 
 def _foreign_info(root: Path) -> Mapping[str, Any]:

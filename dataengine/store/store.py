@@ -26,8 +26,8 @@ from dataengine.store.lock import label_lock
 from dataengine.video import DEFAULT, Codec
 
 if TYPE_CHECKING:
+    from dataengine.store.problems import VerifyReport
     from dataengine.store.shard import Shard
-    from dataengine.store.verify import VerifyReport
     from dataengine.store.writer import Writer
 
 
@@ -40,9 +40,9 @@ class Store:
     holds metadata only.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, known: metadata.Metadata | None = None) -> None:
         self.root = Path(root)
-        self._metadata = metadata.read(self.root)
+        self._metadata = known or metadata.read(self.root)
 
     @classmethod
     def open(cls, root: str | Path, *, cache_bytes: int | None = None) -> Store:
@@ -285,16 +285,19 @@ class Store:
 
         compact(self, join_videos=join_videos)
 
-    def verify(self, *, deep: bool = False) -> VerifyReport:
-        """Check everything that can be wrong; `deep` decodes every picture too. Not for a remote store."""
+    def verify(self, *, deep: bool = False, quick: bool = False) -> VerifyReport:
+        """Check everything that can be wrong. deep: decode every picture too; quick: read no bodies of files.
+
+        Not for a remote store.
+        """
         if is_remote(self.root):
             raise StoreError(f"{self.address} is remote: what its server sends is checked as it is read; download it")
         from dataengine.store.verify import verify
 
-        return verify(self, deep=deep)
+        return verify(self.root, deep=deep, quick=quick)
 
     def digest(self) -> str:
         """A hash of the content, the same for equal stores whatever the layout of their files."""
-        from dataengine.store.verify import digest
+        from dataengine.store.digest import digest
 
         return digest(self)

@@ -1,88 +1,113 @@
-"""Is the store what it says? Every check LeRobot leaves out, and a digest of the content.
+"""Is the store what it says? Every check LeRobot leaves out, in three depths.
 
-Works on foreign datasets too. A problem names the file, the episode and what would have been right; checks go
-on after the first one. Nothing is decoded unless `deep`.
+quick: metadata by their hashes, everything else by what is there and what its head says. Plain: every byte. deep:
+every picture decoded as well. Works on foreign datasets too. A problem names the file, the episode, what would have
+been right and what a loader would have read; checks go on after the first one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dataengine.episode import hash_array, hash_table, meta_to_json
-from dataengine.errors import DataEngineError
-from dataengine.guard import read_json, safe_join, sha256_file
-from dataengine.store import camera_stats, labels, layout, schema, stats
+from dataengine.errors import DataEngineError, StoreError
+from dataengine.store import files, labels, layout, metadata, verify_files
+from dataengine.store.commit import Commit
+from dataengine.store.digest import digest
 from dataengine.store.episodes import video_keys
-from dataengine.store.packets import packet_digest
-from dataengine.store.recover import kept
-from dataengine.store.rows import read_rows
+from dataengine.store.problems import Problem, VerifyReport
 from dataengine.store.store import Store
+from dataengine.store.verify_files import FAILS, UNREADABLE, Files
+from dataengine.store.verify_rows import Rows
+from dataengine.store.verify_videos import Videos
+
+FOREIGN = "not made by this engine: without checksums, a changed value may go unseen"
 
 
-@dataclass(frozen=True)
-class Problem:
-    """kind: missing, damaged, checksum, count, order, values, statistics, labels. episode: index, where known."""
+def verify(root: str | Path, *, deep: bool = False, quick: bool = False) -> VerifyReport:
+    """Check row counts, ranges, order, finite values, videos against rows, checksums, statistics and labels.
 
-    kind: str
-    place: str
-    reason: str
-    episode: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.place}" + (f", episode {self.episode}" if self.episode is not None else "") + f": {self.reason}"
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """problems: empty if all is well. digest: of the content, where it could be read."""
-
-    problems: tuple[Problem, ...]
-    episodes: int
-    frames: int
-    files: int
-    digest: str | None = None
-    deep: bool = False
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    def __str__(self) -> str:
-        if self.ok:
-            return f"{self.episodes} episodes, {self.frames} frames, {self.files} files: all as it should be"
-        return "\n".join(map(str, self.problems))
+    Raises `StoreError` if there is nothing that could be a dataset.
+    """
+    root = Path(root)
+    for _ in range(3):
+        before = _generation(root)
+        report = _verify(root, deep, quick and not deep)
+        if report.ok or _generation(root) == before:
+            break  # else a writer has been at it meanwhile
+    return report
 
 
-def verify(store: Store, *, deep: bool = False) -> VerifyReport:
-    """Check row counts, ranges, order, finite values, videos against rows, checksums, statistics and labels."""
-    problems: list[Problem] = []
-    seen: set[str] = set()
-    problems += _metadata(store, seen)
-    damaged = set()
+def _generation(root: Path) -> int | None:
+    commit, _ = verify_files.commit_record(root)
+    return commit.generation if commit else None
+
+
+def _verify(root: Path, deep: bool, quick: bool) -> VerifyReport:
+    found = Files(root)
+    commit, problems = verify_files.commit_record(root)
+    notes = [] if commit else [FOREIGN]
+    found.seen |= {layout.COMMIT} if commit or problems else set()
+    if commit:
+        problems += verify_files.metadata(found, commit)
+    store, trouble = _opened(root, commit)
+    problems += trouble if not (problems and commit) else ()  # what is damaged is named already
+    if store is None:
+        notes.append("rows, videos and labels were not looked at, since the metadata cannot be read")
+        return VerifyReport(tuple(problems), 0, 0, len(found.seen), None, deep, tuple(notes), "metadata")
+    rows, videos = Rows(store, found), Videos(store, found)
+    problems += _table(store) if commit else [*_table(store), *_info(store)]
     for index in range(len(store)):
-        found = [*_rows(store, index, seen), *_videos(store, index, seen, deep)]
-        problems += found
-        damaged |= {index} if found else set()
-    problems += _labels(store)
-    if not problems:
-        problems += _statistics(store)
-    whole = None
-    if not problems:
-        whole = digest(store)
-    notes = () if store.commit else ("not made by this engine: without checksums, a changed value may go unseen",)
-    return VerifyReport(tuple(problems), len(store), store.frames, len(seen), whole, deep, notes)
+        problems += _quick(store, rows, index) if quick else rows.check(index)
+        problems += videos.check(index, deep=deep, quick=quick)
+    problems += verify_files.strays(root, {*_named(store)}, store.commit)
+    problems += _labels(store, found, quick)
+    if store.cameras and commit and (missing := verify_files.coverage(root, set(store.ids))):
+        problems.append(Problem("missing", layout.CAMERAS, missing, read="an edit decodes their videos for it"))
+    problems += verify_files.history(found, commit.edits if commit else (), quick)
+    under_way = commit is not None and verify_files.under_way(root, layout.STATS, commit.sha256[layout.STATS])
+    if not quick and len(store) and rows.whole and layout.STATS not in found.bad and not under_way:
+        problems += rows.statistics()
+        notes += rows.quantile_notes() if commit is None else ()
+    whole = None if problems or quick else digest(store)
+    checked, trusted = _scope(store, found, deep, quick)
+    return VerifyReport(
+        tuple(problems), len(store), store.frames, len(found.seen), whole, deep, tuple(notes), checked, trusted
+    )
 
 
-def _metadata(store: Store, seen: set[str]) -> Iterator[Problem]:
+def _opened(root: Path, commit: Commit | None) -> tuple[Store | None, list[Problem]]:
+    """The store as far as it can be read, and what is in the way."""
+    try:
+        return Store(root), []
+    except UNREADABLE as error:
+        if commit is None and (not isinstance(error, StoreError) or not (root / layout.EPISODES).exists()):
+            raise
+        problem = Problem(*_told(root, error), read=FAILS if commit is None else "this engine cannot open it")
+    if commit is not None:
+        return None, [problem]
+    ours = (root / layout.COMMIT).exists()
+    try:
+        return Store(root, metadata.as_found(root)), [] if ours else [problem]
+    except DataEngineError as error:
+        return None, [Problem(*_told(root, error), read=FAILS)]
+
+
+def _told(root: Path, error: Exception) -> tuple[str, str, str]:
+    """kind, place and reason of an error about the metadata."""
+    text = str(error)
+    for place in (layout.TASKS, layout.EPISODES, layout.FEATURES):
+        if str(root / place) in text:
+            at = text.index(str(root / place))
+            name, _, reason = text[at:].removeprefix(f"{root}/").partition(" ")
+            kind = "count" if "counted" in reason or "counts" in reason else "damaged"
+            return kind, name.rstrip(":"), reason
+    return "damaged", layout.INFO, text.removeprefix(f"{root / layout.INFO}: ")
+
+
+def _table(store: Store) -> Iterator[Problem]:
     table = store.table_of_episodes
     begin = np.concatenate([[0], table.stop[:-1]]) if len(table) else np.zeros(0)
     for name, bad in {
@@ -90,206 +115,100 @@ def _metadata(store: Store, seen: set[str]) -> Iterator[Problem]:
         "dataset_to_index": table.stop - table.start != table.length if len(table) else np.zeros(0, bool),
     }.items():
         for index in np.flatnonzero(bad)[:10]:
-            yield Problem("order", layout.EPISODES, f"{name} does not continue the episode before", int(index))
+            told = f"{name} does not continue the episode before"
+            yield Problem("order", layout.EPISODES, told, int(index), "LeRobot reads rows of another episode")
     if store.frames != store.info["total_frames"]:
-        yield Problem(
-            "count", layout.INFO, f"total_frames is {store.info['total_frames']}, the episodes have {store.frames}"
-        )
-    if store.commit is None:
-        return
-    for path, expected in store.commit.sha256.items():
-        seen.add(path)
-        if not _under_way(store, path, expected):
-            yield from _checksum(store, path, expected, None)
-    for file in camera_stats.paths(store.root):
-        seen.add(path := file.relative_to(store.root).as_posix())
-        yield from _checksum(store, path, camera_stats.digest_of(file), None)
+        told = f"total_frames is {store.info['total_frames']}, the episodes have {store.frames}"
+        yield Problem("count", layout.INFO, told, read="LeRobot's length is wrong: it fails at the end, or stops early")
+
+
+def _info(store: Store) -> Iterator[Problem]:
+    """Counts of a foreign info.json against what is there."""
+    info = store.info
+    if (rows := metadata.rows_of_episodes(store.root)) > len(store):
+        told = f"total_episodes is {len(store)}, meta/episodes has {rows} rows"
+        yield Problem("count", layout.INFO, told, read="LeRobot reads rows of episodes that it does not count")
     try:
-        info = read_json(store.root / layout.INFO)
-        old = kept(store.root, layout.INFO)
-        if info == store.commit.info or (old.exists() and info == read_json(old)):
+        known = len(metadata.tasks.read(store.root))
+    except StoreError:
+        known = len(store.tasks)
+    if not known and len(store):
+        yield Problem("missing", layout.TASKS, "is missing or empty", read=FAILS)
+    elif isinstance(info.get("total_tasks"), int) and info["total_tasks"] != known:
+        told = f"total_tasks is {info['total_tasks']}, meta/tasks.parquet has {known}"
+        yield Problem("count", layout.INFO, told, read="LeRobot follows meta/tasks.parquet")
+    if not (store.root / layout.STATS).exists():
+        yield Problem("missing", layout.STATS, "is missing", read="LeRobot opens it, training cannot normalise")
+    for name, span in (info.get("splits") or {}).items():
+        _, _, stop = str(span).partition(":")
+        if stop.isdigit() and int(stop) > len(store):
+            told = f"the split {name!r} is {span}, there are {len(store)} episodes"
+            yield Problem("count", layout.INFO, told, read="who follows the split asks for episodes that are not there")
+
+
+def _quick(store: Store, rows: Rows, index: int) -> Iterator[Problem]:
+    """A data file by its footer."""
+    relative, _ = store.table_of_episodes.data(index)
+    if relative in rows.found.seen:
+        return
+    try:
+        rows.found.seen.add(relative)
+        if not (store.root / relative).is_file():
+            told = f"the data file {verify_files.absent(store.root / relative)}"
+            yield Problem("missing", relative, told, index, FAILS)
             return
-    except DataEngineError as error:
-        yield Problem("damaged", layout.INFO, str(error))
-        return
-    yield Problem("checksum", layout.INFO, "is not what the last commit wrote")
+        yield from rows.head(relative, index)
+    except UNREADABLE as error:
+        yield Problem("damaged", relative, f"its footer cannot be read: {error}", index, FAILS)
 
 
-def _under_way(store: Store, path: str, expected: str) -> bool:
-    """Whether a commit, alive or killed, has replaced this file and keeps what it was."""
-    old = kept(store.root, path)
-    return old.exists() and sha256_file(old) == expected
+def _named(store: Store) -> Iterator[str]:
+    table = store.table_of_episodes
+    yield from (table.data(index)[0] for index in range(len(store)))
+    if store.commit:
+        yield from (path for path, _ in store.commit.episode_files)
+    else:
+        found = (store.root / layout.EPISODES).glob("*/*.parquet")
+        yield from (path.relative_to(store.root).as_posix() for path in found)
 
 
-def _checksum(store: Store, relative: str, expected: str, episode: int | None) -> Iterator[Problem]:
-    try:
-        found = sha256_file(safe_join(store.root, relative))
-    except DataEngineError as error:
-        yield Problem("missing", relative, str(error), episode)
-        return
-    if not found.startswith(expected):
-        yield Problem("checksum", relative, f"its sha256 is {found[:12]}…, {expected[:12]}… was written", episode)
-
-
-def _rows(store: Store, index: int, seen: set[str]) -> Iterator[Problem]:
-    """One episode's rows: there, in order, on the clock, finite, of known tasks."""
-    relative, row = store.table_of_episodes.data(index)
-    count, start = int(store.table_of_episodes.length[index]), int(store.table_of_episodes.start[index])
-    try:
-        path = safe_join(store.root, relative)
-        if not path.is_file():
-            yield Problem("missing", relative, "the data file is missing", index)
-            return
-        if relative not in seen:
-            seen.add(relative)
-            if expected := store.table_of_episodes.value("sha256/data", index):
-                yield from _checksum(store, relative, expected, index)
-            yield from _file_rows(store, relative, index)
-        table = read_rows(path, row, count)
-    except (DataEngineError, OSError, pa.ArrowException) as error:
-        yield Problem("damaged", relative, str(error), index)
-        return
-    frames = np.arange(count)
-    expectations = {"episode_index": np.full(count, index), "frame_index": frames, "index": frames + start}
-    for name, want in expectations.items():
-        if name not in table.column_names:
-            yield Problem("damaged", relative, f"the column {name!r} is missing", index)
-        elif not np.array_equal(table.column(name).to_numpy(), want):
-            at = int(np.argmax(table.column(name).to_numpy() != want))
-            yield Problem(
-                "order", relative, f"{name} is {table.column(name)[at]} at frame {at}, expected {want[at]}", index
-            )
-    if "timestamp" in table.column_names:
-        off = np.abs(table.column("timestamp").to_numpy() - frames / store.fps)
-        if off.max(initial=0) > 1e-4:
-            yield Problem(
-                "order", relative, f"timestamp is {off.max():.4g} s off frame / fps at frame {int(off.argmax())}", index
-            )
-    if "task_index" in table.column_names:
-        used = table.column("task_index").to_numpy()
-        if used.min(initial=0) < 0 or used.max(initial=0) >= len(store.tasks):
-            yield Problem("values", relative, f"task_index points outside the {len(store.tasks)} tasks", index)
-    for key, feature in store.features.items():
-        if feature.is_camera:
-            continue
-        try:
-            values = schema.to_numpy(table.column(key), feature, repr(key))
-        except (DataEngineError, KeyError) as error:
-            yield Problem("values", relative, str(error), index)
-            continue
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            at = int(np.argmin(np.isfinite(values).reshape(count, -1).all(1)))
-            yield Problem("values", relative, f"{key!r} holds NaN or Inf at frame {at}", index)
-
-
-def _file_rows(store: Store, relative: str, index: int) -> Iterator[Problem]:
-    """A data file holds the rows of its episodes and no others, as LeRobot addresses rows by position."""
-    want = store.table_of_episodes.rows_of_file(index)
-    have = pq.read_metadata(store.root / relative).num_rows
-    if have != want:
-        yield Problem("count", relative, f"it has {have} rows, its episodes {want}", index)
-
-
-def _videos(store: Store, index: int, seen: set[str], deep: bool) -> Iterator[Problem]:
-    rows = int(store.table_of_episodes.length[index])
-    for key in video_keys(store.features):
-        relative = key
-        try:
-            relative, begin = store.table_of_episodes.video(index, key)
-            path = safe_join(store.root, relative)
-            if not path.is_file():
-                yield Problem("missing", relative, f"the video of camera {key!r} is missing", index)
-                continue
-            if relative not in seen:
-                seen.add(relative)
-                if expected := store.table_of_episodes.value(f"sha256/{key}", index):
-                    yield from _checksum(store, relative, expected, index)
-            end = store.table_of_episodes.value(f"videos/{key}/to_timestamp", index)
-            if end is not None and round((end - begin) * store.fps) != rows:
-                span = (end - begin) * store.fps
-                yield Problem(
-                    "count", relative, f"from_timestamp to to_timestamp are {span:.2f} frames, {rows} rows", index
-                )
-            packets, frames = packet_digest(path, begin, rows, store.fps)
-            if frames != rows:
-                yield Problem("count", relative, f"camera {key!r} has {frames} frames, {rows} rows", index)
-            expected = store.table_of_episodes.value(f"packets/{key}", index)
-            if expected and expected != packets:
-                yield Problem(
-                    "checksum", relative, f"the packets of camera {key!r} are not those that were written", index
-                )
-            if deep and (shown := sum(1 for _ in store.clip(index, key).frames())) != rows:
-                yield Problem("count", relative, f"camera {key!r} decodes to {shown} frames, {rows} rows", index)
-        except DataEngineError as error:
-            yield Problem("damaged", relative, str(error), index)
-    if deep:
-        yield from _pictures(store, index)
-
-
-def _pictures(store: Store, index: int) -> Iterator[Problem]:
-    for key in (k for k in store.cameras if store.features[k].dtype == "image"):
-        try:
-            for _ in store.clip(index, key).frames():
-                pass
-        except DataEngineError as error:
-            yield Problem("damaged", key, str(error), index)
-
-
-def _labels(store: Store) -> Iterator[Problem]:
+def _labels(store: Store, found: Files, quick: bool) -> Iterator[Problem]:
     for name in labels.names(store.root):
-        try:
-            for identity, entry in labels.index(store.root, name).items():
-                if identity in store.table_of_episodes.place:
-                    length = int(store.table_of_episodes.length[store.index(identity)])
-                    labels.check(identity, length, name, labels.read(entry))
-        except DataEngineError as error:
-            yield Problem("labels", f"{layout.LABELS}/{name}", str(error))
+        for path in sorted((store.root / layout.LABELS / name).glob("*.parquet")):
+            relative = path.relative_to(store.root).as_posix()
+            read = f"LeRobot reads no labels; the label {name!r} of its episodes is lost or wrong"
+            if not quick and path.exists():
+                yield from found.check(relative, files.hash_in_name(path), lambda read=read: read)  # type: ignore[misc]
+            if relative in found.bad:
+                continue
+            try:
+                for identity, entry in labels.index_file(path).items():
+                    if identity in store.table_of_episodes.place and not quick:
+                        length = int(store.table_of_episodes.length[store.index(identity)])
+                        labels.check(identity, length, name, labels.read(entry))
+            except FileNotFoundError:
+                continue  # replaced by another process meanwhile
+            except UNREADABLE as error:
+                found.bad.add(relative)
+                yield Problem("labels", relative, str(error).removeprefix(f"{path} "), read=read)
 
 
-def _statistics(store: Store) -> Iterator[Problem]:
-    """Minimum, maximum, mean and count of every column, recomputed from its rows."""
-    under_way = store.commit is not None and _under_way(store, layout.STATS, store.commit.sha256[layout.STATS])
-    if not len(store) or under_way:
-        return
-    given = store.stats()
-    keys = [k for k, f in store.features.items() if not f.is_camera and f.dtype != "string"]
-    for key in store.cameras:
-        if key not in given:
-            reason = f"camera {key!r} has none; training with ImageNet statistics fails"
-            yield Problem("statistics", layout.STATS, reason)
-    if not keys:
-        return
-    table = store.table(keys)
-    for key in keys:
-        values = stats.column_values(schema.to_numpy(table.column(key), store.features[key], key), store.features[key])
-        if key not in given:
-            yield Problem("statistics", layout.STATS, f"feature {key!r} has none")
-            continue
-        scale = np.maximum(np.abs(values).max(0), 1e-6)
-        for name, want in {"min": values.min(0), "max": values.max(0), "mean": values.mean(0)}.items():
-            have: Any = given[key].get(name)
-            if have is None or have.size != want.size or (np.abs(have.reshape(-1) - want) > 1e-3 * scale).any():
-                yield Problem("statistics", layout.STATS, f"{name} of {key!r} is not that of its {len(values)} values")
-
-
-def digest(store: Store) -> str:
-    """sha256 over episodes in order: id, meta, columns, compressed pictures, labels; and the features."""
-    whole = hashlib.sha256()
-    features = {key: [f.dtype, f.shape, f.names, f.unit, f.role] for key, f in sorted(store.features.items())}
-    whole.update(json.dumps([store.fps, features], sort_keys=True).encode())
-    for index in range(len(store)):
-        episode = store[index]
-        parts: dict[str, Any] = {key: hash_array(column) for key, column in episode.frames.items()}
-        for key in store.cameras:
-            if store.features[key].dtype == "video":
-                relative, begin = store.table_of_episodes.video(index, key)
-                parts[key], _ = packet_digest(safe_join(store.root, relative), begin, episode.length, store.fps)
-            else:
-                parts[key] = episode.clips[key].fingerprint
-        for name, label in episode.labels.items():
-            values = pa.Table.from_pylist(label.table.to_pylist()) if label.table.num_rows else pa.table({})
-            parts[f"label:{name}"] = [label.kind, hash_table(values)]
-        if episode.frame_tasks is not None:
-            parts["frame_tasks"] = hash_array(episode.frame_tasks)
-        whole.update(json.dumps([episode.id, meta_to_json(episode.meta), parts], sort_keys=True, default=str).encode())
-    return whole.hexdigest()
+def _scope(store: Store, found: Files, deep: bool, quick: bool) -> tuple[str, str]:
+    """What was looked at, and what was taken for true."""
+    data = {store.table_of_episodes.data(index)[0] for index in range(len(store))}
+    shown = {store.table_of_episodes.video(i, key)[0] for key in video_keys(store.features) for i in range(len(store))}
+    said = [path for name in labels.names(store.root) for path in (store.root / layout.LABELS / name).glob("*.parquet")]
+    bodies = [store.root / name for name in (*data, *shown)] + said
+    size = sum(path.stat().st_size for path in bodies if path.exists()) / 1e6
+    what = f"{len(data)} data files, {len(shown)} videos, {len(said)} label files"
+    hashed = "metadata by sha256" if store.commit else "metadata, which has no checksums"
+    if quick:
+        trusted = f"the bodies of {what} ({size:.1f} MB), statistics and kept versions; without --quick they are read"
+        return f"{hashed}; {what}: there, with readable heads and the right counts", trusted
+    by = "by sha256, rows and packets" if store.commit else "by rows, times and packets"
+    kept = sum(name.endswith(layout.COMMIT) for name in found.seen) - 1
+    history = f", {kept} kept versions" if kept > 0 else ""
+    checked = f"{hashed}; {what} ({size:.1f} MB) {by}; statistics{history}"
+    if deep:
+        return f"{checked}; every picture decoded", "" if store.commit else "values that are possible but never were"
+    return checked, "that pictures decode; --deep tries"

@@ -12,7 +12,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dataengine.errors import StoreError
@@ -53,7 +53,7 @@ def snapshot(store: Store, path: Path) -> Store:
                 other = [name for name, digest in commit.sha256.items() if sha256_file(work / name) != digest]
                 why = f"{', '.join(other)} is not what the commit record says"
                 if not other:
-                    write_record(work, replace(commit, edits=()))
+                    replace(commit, edits=()).write(work)
                     files.remove(path)
                     work.rename(path)
                     files.sync_folder(path.parent)
@@ -141,11 +141,6 @@ def own_commit(store: Store) -> Commit:
     if store.commit is None:
         raise StoreError(f"{store.root} was not made by this engine and is read only; convert it into a store first")
     return store.commit
-
-
-def write_record(folder: Path, commit: Commit) -> None:
-    files.write_json(folder / layout.COMMIT, asdict(commit))
-    files.write_json(folder / layout.INFO, commit.info, indent=2)
 
 
 def share(store: Store, folder: Path, relative: list[str]) -> None:

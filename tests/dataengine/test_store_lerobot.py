@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from store_damage import cut, data, flip, flip_page, video
 from store_killed import labelled
 from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 
 from conftest import shared_data
-from dataengine.store import Edit, FrameReader, Store
+from dataengine.store import Edit, FrameReader, Store, one_byte
+from dataengine.store.repair import repair
 
 pytest.importorskip("lerobot")
 WINDOWS = {"action": [-0.1, 0, 0.1, 0.4], FRONT: [-0.2, 0], "observation.state": [0, 0.1]}
@@ -112,6 +114,33 @@ def test_agrees_after_edits(stock: Any, tmp_path: Path) -> None:
     assert set(dataset.meta.tasks.index) == set(store.tasks)
     for index in range(len(reader)):
         assert_same(dataset[index], reader[index], cameras)
+
+
+def test_reads_what_verify_says_and_all_of_a_repaired_store(
+    stock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_byte, "EFFORT", 0)
+    store = Store.create(tmp_path / "s", fps=FPS, features=FEATURES)
+    with store.writer() as writer:
+        for seed in range(4):
+            writer.append(episode(seed, 5 + seed))
+    before = [np.asarray(item["action"]) for item in FrameReader(store)]
+    flip_page(data(store.root, 1), "action")
+    assert "LeRobot reads wrong values of 'action' without noticing (episodes 1)" in str(store.verify())
+    dataset = stock.load(store.root)
+    wrong = [k for k in range(len(dataset)) if not np.array_equal(dataset[k]["action"], before[k])]
+    assert wrong and set(wrong) <= set(range(5, 11))
+    cut(data(store.root, 2), 400)
+    assert "LeRobot cannot open the dataset" in str(store.verify())
+    with pytest.raises(Exception, match=r"parquet|dataset|generat"):
+        stock.load(store.root)
+    flip(video(store.root, 3), 0.9)
+    repair(store.root)
+    repaired = Store.open(store.root)
+    dataset, reader = stock.load(store.root, delta_timestamps=WINDOWS), FrameReader(repaired, WINDOWS)
+    assert len(dataset) == len(reader) == repaired.frames == 5 and repaired.ids == ("episode0000",)
+    for index in range(len(reader)):
+        assert_same(dataset[index], reader[index], {FRONT: "rgb", DEPTH: "depth", PNG: "rgb"})
 
 
 def test_statistics_are_lerobots(stock: Any, tmp_path: Path) -> None:
