@@ -14,7 +14,16 @@ import time
 from bench.results import RESULTS
 
 # Longest last, so that a failure in the quick ones is seen early.
-MEASUREMENTS = ("convert_v21", "memory", "workers", "sources", "quality_matrix", "policy")
+MEASUREMENTS = (
+    "convert_v21",
+    "memory",
+    "workers",
+    "publish_killed",
+    "mutations",
+    "sources",
+    "quality_matrix",
+    "policy",
+)
 
 
 def main() -> None:

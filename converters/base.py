@@ -83,7 +83,10 @@ class Converter(ABC):
         path = Path(path).resolve()
         if mapping and mapping.get("format", self.name) != self.name:
             raise ConfigError(f"the mapping was written for {mapping['format']!r}, this source is {self.name!r}")
-        found = self.survey(path)
+        try:
+            found = self.survey(path)
+        except _LIBRARY_ERRORS as error:
+            raise SourceError(path.name, f"cannot be read: {type(error).__name__}: {error}") from error
         merged = overlay(found.mapping, mapping)
         if merged.get("fps") is None:
             raise RateUnknown(

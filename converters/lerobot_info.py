@@ -150,6 +150,8 @@ def fill_template(place: Path, template: str, fields: Mapping[str, int | str]) -
 def licence_of(root: Path) -> str | None:
     """The licence named in the front matter of the dataset's README.md, lower case."""
     card = root / "README.md"
+    if not card.is_file():  # a pipe would be waited for
+        return None
     try:
         with card.open("rb") as file:
             text = file.read(_CARD_BYTES).decode("utf-8", "replace")

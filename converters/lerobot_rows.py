@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataengine.episode import Feature
@@ -22,6 +24,7 @@ from dataengine.errors import EpisodeError, SourceError, UnsafeSource
 # Decoded bytes of one read; a parquet of a few kB may declare terabytes.
 _MAX_BYTES = 4 << 30
 _MAX_ROWS = 20_000_000
+_MAX_TEXT = 1 << 20  # bytes of one cell
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,19 @@ class Rows:
         return self.stop - self.start
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     """The file, after its footer; `SourceError` when it is missing, truncated or no parquet."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise SourceError(path, "is no file")
     try:
-        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1 << 20)
+        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1 << 20, **options)
     except FileNotFoundError:
         raise SourceError(path, "is missing") from None
     except (pa.ArrowException, OSError) as problem:
         raise SourceError(path, f"cannot be read as parquet: {_first_line(problem)}") from None
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names):
+        raise SourceError(path, f"has two columns called {next(n for n in names if names.count(n) > 1)!r}")
     if file.metadata.num_rows > _MAX_ROWS:
         raise UnsafeSource(path, f"declares {file.metadata.num_rows} rows, more than {_MAX_ROWS} are not read")
     return file
@@ -63,8 +69,8 @@ def find_rows(path: Path, episode: int | None) -> Rows:
     if episode is None or "episode_index" not in file.schema_arrow.names:
         return Rows(path, every, 0, metadata.num_rows)
     groups = tuple(g for g in every if _may_hold(metadata, g, episode))
-    column = read_groups(path, groups, ("episode_index",)).column("episode_index") if groups else pa.chunked_array([[]])
-    at = np.flatnonzero(index_column(column) == episode)
+    own = index_column(read_groups(path, groups, ("episode_index",)), "episode_index", path) if groups else np.empty(0)
+    at = np.flatnonzero(own == episode)
     if not len(at):
         raise EpisodeError(str(episode), f"has no rows in {path.name}")
     if at[-1] - at[0] + 1 != len(at):
@@ -90,13 +96,36 @@ def _read_groups(path: Path, mtime: int, size: int, groups: tuple[int, ...], col
     row_bytes = sum(_row_bytes(file.schema_arrow.field(c).type) for c in known)
     if rows * row_bytes > _MAX_BYTES:
         raise UnsafeSource(path, f"declares {rows} rows of {row_bytes} bytes, more than {_MAX_BYTES >> 30} GiB at once")
+    texts = [c for c in known if _is_text(file.schema_arrow.field(c).type)]
+    if texts:  # the same long text in every row takes no room in the file: it is kept once until its size is known
+        file = open_parquet(path, read_dictionary=texts)
     try:
         table = file.read_row_groups(list(groups), columns=known)
     except (pa.ArrowException, OSError) as problem:
         raise SourceError(path, f"is damaged: {_first_line(problem)}") from None
+    for at, name in ((table.column_names.index(name), name) for name in texts):
+        table = table.set_column(at, name, _spelt_out(table.column(name), name, path))
     if table.num_rows != rows:
         raise SourceError(path, f"holds {table.num_rows} rows where its footer declares {rows}")
     return table
+
+
+def _spelt_out(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """A column of texts without its dictionary. Raises: `UnsafeSource` for texts nobody would write."""
+    for chunk in column.chunks:
+        if pa.types.is_dictionary(chunk.type) and len(chunk.dictionary):
+            longest = int(pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0)
+            if longest > _MAX_TEXT:
+                raise UnsafeSource(path, f"holds a text of {longest:,} bytes in {name!r}, more than {_MAX_TEXT:,}")
+    return pa.chunked_array(
+        [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in column.chunks],
+        column.type.value_type if pa.types.is_dictionary(column.type) else column.type,
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def to_array(table: pa.Table, key: str, feature: Feature, episode: str, notes: set[str] | None = None) -> np.ndarray:
@@ -107,9 +136,7 @@ def to_array(table: pa.Table, key: str, feature: Feature, episode: str, notes: s
     """
     if key not in table.column_names:
         raise EpisodeError(episode, "is declared in info.json and not in the table", feature=key)
-    column = table.column(key).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    column = _plain(table.column(key))
     values, widths = _dense(column, key, episode)
     if feature.dtype == "string":
         if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
@@ -118,7 +145,7 @@ def to_array(table: pa.Table, key: str, feature: Feature, episode: str, notes: s
             return np.asarray(values.to_pylist(), dtype=object).reshape(len(column), *widths)
         except UnicodeDecodeError as problem:
             raise EpisodeError(episode, f"holds text that is no UTF-8: {problem}", feature=key) from None
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+    if not _is_real(values.type):
         raise EpisodeError(episode, f"is declared as {feature.dtype} and stored as {column.type}", feature=key)
     stored = values.to_numpy(zero_copy_only=False)
     if stored.size != len(column) * feature.size:
@@ -135,7 +162,7 @@ def to_array(table: pa.Table, key: str, feature: Feature, episode: str, notes: s
 def _dense(column: pa.Array, key: str, episode: str) -> tuple[pa.Array, list[int]]:
     """The innermost values of nested lists that all have one length, and these lengths."""
     widths: list[int] = []
-    values = column.storage if isinstance(column, pa.ExtensionArray) else column
+    values = column
     while True:
         if values.null_count:
             frame = int(np.argmax(np.asarray(values.is_null()))) // int(np.prod(widths, dtype=np.int64) or 1)
@@ -182,13 +209,43 @@ def _may_hold(metadata: pq.FileMetaData, group: int, episode: int) -> bool:
     return True
 
 
-def index_column(column: pa.ChunkedArray) -> np.ndarray:
-    """An index column as int64, whatever list or float a writer made of it; nulls match nothing (-1)."""
-    flat = column.combine_chunks()
-    flat = flat.chunk(0) if isinstance(flat, pa.ChunkedArray) and flat.num_chunks else flat
-    while isinstance(flat, pa.Array) and (pa.types.is_fixed_size_list(flat.type) or pa.types.is_list(flat.type)):
+def index_column(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """An index column as int64, whatever list or float a writer made of it; what is no whole number matches none (-1).
+
+    Raises: `SourceError` when it holds no numbers, or not one a row.
+    """
+    flat = _plain(table.column(name))
+    while _is_list(flat.type) and pc.all(pc.equal(pc.list_value_length(flat), 1)).as_py() is not False:
         flat = flat.flatten()
-    return np.nan_to_num(np.asarray(flat.to_numpy(zero_copy_only=False), np.float64), nan=-1).astype(np.int64)
+    if not (_is_real(flat.type) or pa.types.is_null(flat.type)) or len(flat) != table.num_rows:
+        raise SourceError(path, f"{name} is {table.column(name).type}, not one whole number a row")
+    numbers = np.nan_to_num(np.asarray(flat.to_numpy(zero_copy_only=False), np.float64), nan=-1)
+    return np.where((np.abs(numbers) < 2.0**62) & (numbers == np.rint(numbers)), numbers, -1).astype(np.int64)
+
+
+def seconds_column(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """A column of times in [s], one a row, as float64. Raises: `SourceError` when it holds anything else."""
+    column = _plain(table.column(name))
+    if not (_is_real(column.type) or pa.types.is_null(column.type)):
+        raise SourceError(path, f"{name} is {column.type}, not one number a row")
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece, without a dictionary."""
+    joined = column.combine_chunks()
+    if isinstance(joined, pa.ChunkedArray):
+        joined = pa.concat_arrays(joined.chunks) if joined.num_chunks else pa.array([], joined.type)
+    joined = joined.storage if isinstance(joined, pa.ExtensionArray) else joined
+    return joined.dictionary_decode() if pa.types.is_dictionary(joined.type) else joined
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_real(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _row_bytes(kind: pa.DataType) -> int:

@@ -132,6 +132,8 @@ def forget_cameras(ref: EpisodeRef, cameras: list[str]) -> EpisodeRef:
 
 def _cameras_named_in(place: Path) -> set[str]:
     if place.suffix == ".jsonl":  # one line tells the features; the file may be large
+        if not place.is_file():
+            raise SourceError(place, "is no file")
         with place.open(encoding="utf-8", errors="replace") as file:
             line = "".join(islice(file, 1))
         first = parse_json(line, place, allow_nan=True) if line.strip() else {}

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from converters.lerobot_cameras import on_time
 from converters.lerobot_info import Info, fill_template
-from converters.lerobot_rows import index_column, open_parquet, read_groups
+from converters.lerobot_rows import index_column, open_parquet, read_groups, seconds_column
 from converters.lerobot_survey import clock_differs
 from dataengine.errors import SourceError
 from dataengine.guard import safe_join
@@ -25,6 +25,7 @@ from dataengine.video import probe_guarded
 from dataengine.video.index import index_of
 
 _VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+_LATEST = 1e9  # [s] into a video
 _NEEDED = ("episode_index", "length", "data/chunk_index", "data/file_index")
 
 
@@ -57,7 +58,7 @@ def read_tasks(root: Path) -> dict[int, str]:
         raise SourceError(place, f"holds a task that is no UTF-8 text: {problem}") from None
     if not all(isinstance(t, str) for t in texts):
         raise SourceError(place, "holds a task that is no text")
-    return dict(zip(index_column(table.column("task_index")).tolist(), texts, strict=True))
+    return dict(zip(index_column(table, "task_index", place).tolist(), texts, strict=True))
 
 
 def read_episodes(root: Path) -> pa.Table:
@@ -79,7 +80,7 @@ def read_episodes(root: Path) -> pa.Table:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as problem:
         raise SourceError(folder, f"its files do not fit each other: {str(problem)[:200]}") from None
-    order = index_column(table.column("episode_index"))
+    order = index_column(table, "episode_index", folder)
     if len(order) != len(np.unique(order)) or (len(order) and order.min() < 0):
         raise SourceError(folder, "names an episode twice or by a number below 0")
     if not len(order):
@@ -94,7 +95,8 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
     `file`, `place`, `index`, `own_clock`, and by camera `spans`, `videos` (bytes), `surplus` frames, and `missing`,
     what is wrong.
     """
-    numbers = {name: index_column(table.column(name)) for name in table.column_names if _is_number(table, name)}
+    place = info.root / "meta" / "episodes"
+    numbers = {name: index_column(table, name, place) for name in table.column_names if _is_number(table, name)}
     files = [_data_file(info, numbers, row) for row in range(table.num_rows)]
     found = {file: _DataFile.read(info, file) for file in dict.fromkeys(files)}
     videos = _VideoFiles(info)
@@ -102,8 +104,8 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
         tasks = table.column("tasks").to_pylist() if "tasks" in table.column_names else [[]] * table.num_rows
     except UnicodeDecodeError as error:
         raise SourceError(info.root / "meta" / "episodes", f"holds a task that is no UTF-8 text: {error}") from None
-    starts = {c: _seconds(table, f"videos/{c}/from_timestamp") for c in info.cameras}
-    stops = {c: _seconds(table, f"videos/{c}/to_timestamp") for c in info.cameras}
+    starts = {c: _seconds(table, f"videos/{c}/from_timestamp", place) for c in info.cameras}
+    stops = {c: _seconds(table, f"videos/{c}/to_timestamp", place) for c in info.cameras}
     refs = []
     for row, file in enumerate(files):
         index, length = int(numbers["episode_index"][row]), int(numbers["length"][row])
@@ -128,7 +130,8 @@ def refer_all(info: Info, table: pa.Table) -> tuple[EpisodeRef, ...]:
             "missing": missing,
         }
         problem = data.problem_of(index, length)
-        texts = tuple(t for t in (tasks[row] or []) if isinstance(t, str))
+        listed = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
+        texts = tuple(t for t in listed if isinstance(t, str))
         size = data.share(length) + sum(extra["videos"].values())
         refs.append(EpisodeRef(f"episode {index}", max(length, 0), size, texts, problem, extra))
     return tuple(refs)
@@ -153,11 +156,11 @@ class _DataFile:
             table = read_groups(path, groups, ("episode_index", "timestamp"))
             if "episode_index" not in table.column_names:
                 return cls(name, {}, {}, problem="has no column episode_index")
-            episodes = index_column(table.column("episode_index"))
+            episodes = index_column(table, "episode_index", path)
             values, starts, counts = np.unique(episodes, return_index=True, return_counts=True)
             clocks = {}
             if "timestamp" in table.column_names:
-                times = np.asarray(table.column("timestamp").to_numpy(), np.float64)
+                times = seconds_column(table, "timestamp", path)
                 clocks = {
                     int(v): clock_differs(times[s : s + n], info.fps)
                     for v, s, n in zip(values, starts, counts, strict=True)
@@ -203,7 +206,7 @@ class _VideoFiles:
             return f"{file} has no frame at {seconds:g} s; it shows {times[0]:g} to {times[-1]:g} s"
         if start + length > len(times):
             return f"{file} ends after {len(times)} frames; frames {start} to {start + length} are needed"
-        if surplus and not on_time(times[start : start + length] - times[start], self.info.fps):
+        if not on_time(times[start : start + length] - times[start], self.info.fps):
             return f"{file} shows {length + surplus} frames for {length} rows, at other times than theirs"
         return start
 
@@ -245,9 +248,9 @@ def _span(
     if starts is None or any(values is None for values in names.values()):
         return "meta/episodes does not say where its video is"
     start, length, surplus = float(starts[row]), int(numbers["length"][row]), 0
-    if not np.isfinite(start) or start < 0:
+    if not 0 <= start < _LATEST:
         return f"meta/episodes gives {start} as its from_timestamp"
-    if stops is not None and np.isfinite(stops[row]):
+    if stops is not None and abs(stops[row]) < _LATEST:
         surplus = round((float(stops[row]) - start) * info.fps) - length
         if surplus < 0:
             shown = length + surplus
@@ -260,14 +263,11 @@ def _span(
 
 
 def _is_number(table: pa.Table, name: str) -> bool:
-    kind = table.schema.field(name).type
-    return pa.types.is_integer(kind) or (pa.types.is_floating(kind) and name in _NEEDED)
+    return name in _NEEDED or pa.types.is_integer(table.schema.field(name).type)
 
 
-def _seconds(table: pa.Table, name: str) -> np.ndarray | None:
-    if name not in table.column_names:
-        return None
-    return np.asarray(table.column(name).to_numpy(), np.float64)
+def _seconds(table: pa.Table, name: str, place: Path) -> np.ndarray | None:
+    return seconds_column(table, name, place) if name in table.column_names else None
 
 
 def spans_of(ref: EpisodeRef) -> Iterator[tuple[str, Span]]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +22,10 @@ from converters.base import Converter
 from converters.lerobot_cameras import copied_videos, keep_coding
 from converters.raw import Camera, Column, RawEpisode, Survey
 from dataengine.episode import Episode, Feature, derived_id
-from dataengine.errors import EpisodeError, SourceError, StoreError
+from dataengine.errors import DataEngineError, EpisodeError, SourceError, StoreError
+from dataengine.guard import regular_files, safe_join, sha256_file
 from dataengine.source import EpisodeRef, Plan
-from dataengine.store import Store, layout
+from dataengine.store import Store, files, labels, layout
 
 
 class OwnStore(Converter):
@@ -35,6 +38,7 @@ class OwnStore(Converter):
         return (path / layout.COMMIT).is_file()
 
     def survey(self, path: Path) -> Survey:
+        deque(regular_files(path), maxlen=0)  # a stranger's store leads to nothing else of this machine
         store = _open(path)
         sizes = {key: sum(file.stat().st_size for file in path.glob(f"videos/{key}/*/*.mp4")) for key in store.cameras}
         videos = {key: size // max(len(store.ids), 1) for key, size in sizes.items()}
@@ -111,6 +115,7 @@ class OwnStore(Converter):
         )
 
     def _kept(self, plan: Plan, ref: EpisodeRef) -> Episode:
+        _check_files(Path(plan.path), ref)
         try:
             return _episode(Path(plan.path), ref.extra["sha256"], str(ref.extra["place"]))
         except SourceError:
@@ -131,8 +136,47 @@ def _open(root: Path) -> Store:
 def _opened(root: Path, changed: int) -> Store:
     try:
         return Store.open(root)
-    except StoreError as error:
+    except SourceError:
+        raise
+    except DataEngineError as error:
         raise SourceError(root, str(error)) from None
+
+
+def _check_files(root: Path, ref: EpisodeRef) -> None:
+    """Raise `EpisodeError` where a file of the episode is not the one that the store has written."""
+    store, index = _open(root), int(ref.extra["index"])
+    table = store.table_of_episodes
+    names = {"data": table.data(index)[0]}
+    names |= {key: table.video(index, key)[0] for key in store.cameras if store.features[key].dtype == "video"}
+    written = {name: str(table.value(f"sha256/{key}", index) or "") for key, name in names.items()}
+    for path in _label_files(root, ref.extra["sha256"]).get(str(ref.extra["place"]), ()):
+        written[path.relative_to(root).as_posix()] = files.hash_in_name(path)
+    for name, begins in written.items():
+        try:
+            path = safe_join(root, name)
+            status = path.stat()
+            found = _sha256(path, status.st_mtime_ns, status.st_size)
+        except OSError as error:
+            raise EpisodeError(ref.name, f"{name}: {error.strerror or error}") from None
+        if not found.startswith(begins):
+            told = f"its sha256 begins with {found[:12]}, not {begins[:12]}"
+            raise EpisodeError(ref.name, f"{name} is not what was written: {told}")
+
+
+@lru_cache(maxsize=4)
+def _label_files(root: Path, state: str) -> dict[str, tuple[Path, ...]]:
+    """The files that hold labels, by the episode's id. One that cannot be read does not say whose it is."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for name in labels.names(root):
+        with suppress(StoreError):
+            for identity, entry in labels.index(root, name).items():
+                found[identity] = (*found.get(identity, ()), entry.path)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, changed: int, size: int) -> str:
+    return sha256_file(path)
 
 
 @lru_cache(maxsize=2)

@@ -152,8 +152,8 @@ def _ends(path: Path, header: ArrayHeader) -> np.ndarray:
     """`(E,)` int64 cumulative ends, never falling."""
     if len(header.shape) != 1 or not 0 < header.shape[0] <= _MAX_EPISODES or np.dtype(header.dtype).kind not in "iu":
         raise SourceError(path.name, f"meta/episode_ends is {header.shape} {header.dtype}, not a list of whole numbers")
-    if header.missing:
-        raise SourceError(path.name, "a chunk of meta/episode_ends is missing")
+    if header.missing or header.damaged:
+        raise SourceError(path.name, f"a chunk of meta/episode_ends is {'missing' if header.missing else 'damaged'}")
     try:
         ends = np.asarray(open_array(path, _ENDS)[:], np.int64)
     except Exception as error:  # every codec has exceptions of its own
@@ -174,16 +174,24 @@ def _episodes(
     starts = np.concatenate([[0], ends[:-1]])
     problems = {int(i): ["has no rows"] for i in np.flatnonzero(ends == starts)}
     notes = []
+
+    def across(header: ArrayHeader, chunk: int) -> list[int]:
+        """Episodes that have rows in a chunk."""
+        low, high = chunk * header.chunks[0], (chunk + 1) * header.chunks[0]
+        return [int(episode) for episode in np.nonzero((starts < high) & (ends > low))[0]]
+
     for name, header in data.items():
+        for chunk in header.damaged:
+            for episode in across(header, chunk):
+                problems.setdefault(episode, []).append(f"chunk {chunk} of data/{name} is damaged")
         if not header.missing:
             continue
         if name not in needed:
             notes.append(f"{len(header.missing)} chunks of data/{name} are absent and read as the fill value")
             continue
         for chunk in header.missing:
-            low, high = chunk * header.chunks[0], (chunk + 1) * header.chunks[0]
-            for episode in np.nonzero((starts < high) & (ends > low))[0]:
-                problems.setdefault(int(episode), []).append(f"chunk {chunk} of data/{name} is missing")
+            for episode in across(header, chunk):
+                problems.setdefault(episode, []).append(f"chunk {chunk} of data/{name} is missing")
     row = sum(header.stored for header in data.values()) / float(ends[-1])
     refs = [
         EpisodeRef(

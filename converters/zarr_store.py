@@ -7,8 +7,11 @@ and give zeros for whatever chunk is not there.
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dataengine.errors import MissingDependency, SourceError, UnsafeSource
-from dataengine.guard import check_zip, parse_json, safe_join
+from dataengine.guard import check_zip, parse_json, regular_files, safe_join
 
 if TYPE_CHECKING:
     import zarr
@@ -38,7 +41,7 @@ class ArrayHeader:
     """One array as its metadata says.
 
     lossy: the picture codec it is packed with. stored: bytes of all chunks. missing: places along the first axis
-    of the chunk grid where a chunk is absent.
+    of the chunk grid where a chunk is absent; damaged: where one is not what its own header says.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ArrayHeader:
     lossy: str | None
     stored: int
     missing: tuple[int, ...]
+    damaged: tuple[int, ...] = ()
 
 
 def is_zarr(path: Path) -> bool:
@@ -145,7 +149,9 @@ def _header(path: Path, name: str, content: Mapping[str, Any], files: Mapping[st
             chunks = tuple(int(n) for n in content["chunks"])
             dtype = np.dtype(content["dtype"])
             codecs = [c["id"] for c in [*(content.get("filters") or []), content.get("compressor")] if c]
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise SourceError(where, f"its metadata lacks {error}") from error
+    except (TypeError, ValueError) as error:
         raise SourceError(where, f"its metadata cannot be read: {error}") from error
     if dtype.hasobject or dtype.kind not in "biufSUM":
         raise UnsafeSource(where, f"holds {dtype}, not numbers", hint="write it as numbers or fixed-width text")
@@ -161,8 +167,41 @@ def _header(path: Path, name: str, content: Mapping[str, Any], files: Mapping[st
     if nbytes > _MAX_CHUNK:
         raise UnsafeSource(where, f"has chunks of {nbytes:,} bytes, more than {_MAX_CHUNK:,}")
     lossy = next((c for c in codecs if str(c).removeprefix("numcodecs.").startswith(_PICTURE_CODECS)), None)
-    missing, stored = _chunks(where, name, content, v3, shape, chunks, nbytes, files)
-    return ArrayHeader(name, shape, chunks, str(dtype), lossy, stored, missing)
+    present = _chunks(where, name, content, v3, shape, chunks, nbytes, files)
+    rows, whole = -(-shape[0] // chunks[0]) if shape else 0, math.prod(_grid(shape, chunks)[1:])
+    counts = Counter(row for row, _ in present)
+    missing = tuple(row for row in range(rows) if counts[row] < whole)
+    damaged: tuple[int, ...] = ()
+    if codecs and str(codecs[-1]).removeprefix("numcodecs.") == "blosc":
+        bare = {str(c).removeprefix("numcodecs.") for c in codecs} <= {"blosc", "bytes", "transpose"}
+        damaged = _torn(path, present, files, nbytes if bare else None)
+    return ArrayHeader(
+        name, shape, chunks, str(dtype), lossy, sum(files[file] for _, file in present), missing, damaged
+    )
+
+
+def _torn(path: Path, present: list[tuple[int, str]], files: Mapping[str, int], nbytes: int | None) -> tuple[int, ...]:
+    """Rows of chunks whose blosc header does not fit their size, or the bytes they unpack to where these are known.
+
+    The library reads on behind the end of such a chunk, and leaves what it does not write as it was in memory.
+    """
+    with ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(path)) if path.is_file() else None
+        found = set()
+        for row, name in present:
+            try:
+                with archive.open(name) if archive else (path / name).open("rb") as file:
+                    head = file.read(16)
+            except (OSError, zipfile.BadZipFile, NotImplementedError):
+                head = b""
+            unpacked, _, packed = struct.unpack("<III", head[4:].ljust(12, b"\0"))
+            if packed != files[name] or nbytes not in (None, unpacked):
+                found.add(row)
+    return tuple(sorted(found))
+
+
+def _grid(shape: tuple[int, ...], chunks: tuple[int, ...]) -> list[int]:
+    return [-(-n // c) for n, c in zip(shape, chunks, strict=True)]
 
 
 def _dtype_v3(declared: Any) -> np.dtype:
@@ -178,31 +217,30 @@ def _dtype_v3(declared: Any) -> np.dtype:
 def _chunks(
     where: str, name: str, content: Mapping[str, Any], v3: bool, shape: tuple[int, ...], chunks: tuple[int, ...],
     nbytes: int, files: Mapping[str, int],
-) -> tuple[tuple[int, ...], int]:  # fmt: skip
-    """Which rows of chunks lack one, and the bytes of those that exist."""
+) -> list[tuple[int, str]]:  # fmt: skip
+    """The chunks that exist, each with its place along the first axis."""
     if v3:
         encoding = content.get("chunk_key_encoding") or {}
+        if not isinstance(encoding, dict):
+            raise SourceError(where, f"its metadata cannot be read: chunk_key_encoding is {encoding!r}")
         default = "." if encoding.get("name") == "v2" else "/"
         mark = (encoding.get("configuration") or {}).get("separator", default)
         prefix = f"{name}/" if encoding.get("name") == "v2" else f"{name}/c{mark}"
     else:
         mark, prefix = content.get("dimension_separator") or ".", f"{name}/"
-    counts = [-(-n // c) for n, c in zip(shape, chunks, strict=True)]
+    counts = _grid(shape, chunks)
     have = {file: size for file, size in files.items() if file.startswith(prefix)}
     # A chunk never written is no file: compare numbers before names, since a header may claim 10^12 chunks.
-    present: dict[int, int] = {}
-    stored = 0
+    present = []
     for file, size in have.items():
         place = file[len(prefix) :].split(mark)
         if len(place) == len(counts) and all(p.isdigit() and int(p) < n for p, n in zip(place, counts, strict=True)):
             if size > 2 * nbytes + (1 << 20):
                 raise UnsafeSource(where, f"chunk {file} has {size:,} bytes for {nbytes:,} unpacked")
-            present[int(place[0])] = present.get(int(place[0]), 0) + 1
-            stored += size
-    whole = math.prod(counts[1:])
+            present.append((int(place[0]) if place[0] else 0, file))
     if counts and counts[0] > 10_000_000:
         raise UnsafeSource(where, f"claims {counts[0]:,} chunks along its first axis")
-    return tuple(row for row in range(counts[0] if counts else 0) if present.get(row, 0) < whole), stored
+    return present
 
 
 def _flat(codecs: Any) -> list[Any]:
@@ -222,14 +260,7 @@ def _members(path: Path) -> dict[str, int]:
 
 
 def _files(root: Path) -> dict[str, int]:
-    found = {}
-    for file in root.rglob("*"):
-        name = file.relative_to(root).as_posix()
-        if file.is_symlink():
-            safe_join(root, name)
-        if file.is_file():
-            found[name] = file.stat().st_size
-    return found
+    return {name: file.stat().st_size for name, file in regular_files(root)}
 
 
 def _text(path: Path, name: str) -> str:

@@ -31,8 +31,8 @@ class SourceError(DataEngineError):
     """
 
     def __init__(self, path: str | Path, reason: str, *, hint: str = "") -> None:
-        self.path, self.reason, self.hint = str(path), reason, hint
-        super().__init__(f"{path}: {reason}" + (f" – {hint}" if hint else ""))
+        self.path, self.reason, self.hint = _line(str(path)), _line(reason), _line(hint)
+        super().__init__(f"{self.path}: {self.reason}" + (f" – {self.hint}" if hint else ""))
 
     def __reduce__(self) -> tuple:
         return (_rebuild, (type(self), self.path, self.reason, self.hint))
@@ -53,11 +53,11 @@ class EpisodeError(DataEngineError):
     """
 
     def __init__(self, episode: str, reason: str, *, feature: str | None = None, frame: int | None = None) -> None:
-        self.episode, self.reason, self.feature, self.frame = episode, reason, feature, frame
+        self.episode, self.reason, self.feature, self.frame = episode, _line(reason), feature, frame
         place = "".join(
             [f", feature {feature!r}" if feature is not None else "", f", frame {frame}" if frame is not None else ""]
         )
-        super().__init__(f"episode {episode}{place}: {reason}")
+        super().__init__(f"episode {episode}{_line(place)}: {self.reason}")
 
     def __reduce__(self) -> tuple:
         return (_rebuild_episode, (self.episode, self.reason, self.feature, self.frame))
@@ -77,6 +77,16 @@ class MachineError(DataEngineError):
 
 class Refused(DataEngineError):
     """Something that would leave the machine must not: preflight found a reason."""
+
+
+_MOST = 2000
+
+
+def _line(text: str) -> str:
+    """What a file or a library says, as a part of one line: no breaks, nothing a terminal obeys, of bounded length."""
+    if len(text) > _MOST:
+        text = f"{text[:_MOST]}…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def _rebuild(kind: type[SourceError], path: str, reason: str, hint: str) -> SourceError:

@@ -30,9 +30,12 @@ class PlannedSource:
         """Which recording this is: its file's content and the place in it, however it is read.
 
         A converter that knows the file of each episode (`extra["sha256"]`) keeps the others' keys when a folder grows.
+        A file that nobody could read has no hash: its name tells it from the others.
         """
-        content = ref.extra.get("sha256") or self.plan.sha256 or stat_digest(Path(self.plan.path))
-        return digest([content, ref.extra.get("place", ref.name)])
+        if content := ref.extra.get("sha256"):
+            return digest([content, ref.extra.get("place", ref.name)])
+        whole = self.plan.sha256 or stat_digest(Path(self.plan.path))
+        return digest([whole, ref.name, ref.extra.get("place", ref.name)])
 
     def key(self, ref: EpisodeRef) -> str:
         """What an episode as read depends on: the recording, the converter and the mapping, not where it lies."""

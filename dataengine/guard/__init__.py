@@ -7,7 +7,7 @@ code that may crash (`process`). Outside of this room stands what a format means
 from dataengine.guard.archive import check_zip
 from dataengine.guard.arrays import check_allocation, load_npz, reject_objects
 from dataengine.guard.hdf5 import open_hdf5
-from dataengine.guard.paths import safe_join, safe_name, sha256_file, tree_sha256
+from dataengine.guard.paths import regular_files, safe_join, safe_name, sha256_file, tree_sha256
 from dataengine.guard.process import run_guarded
 from dataengine.guard.text import parse_json, parse_yaml, read_json, read_jsonl, read_yaml, whole_text
 
@@ -21,6 +21,7 @@ __all__ = [
     "read_json",
     "read_jsonl",
     "read_yaml",
+    "regular_files",
     "reject_objects",
     "run_guarded",
     "safe_join",

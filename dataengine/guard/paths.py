@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from dataengine.errors import SourceError, UnsafeSource
@@ -53,6 +53,23 @@ def safe_join(root: str | Path, relative: str | Path) -> Path:
     if not any(real.is_relative_to(folder) for folder in allowed):
         raise UnsafeSource(path, f"is a link that leaves {root.name!r}", hint="copy the linked file into the folder")
     return path
+
+
+def regular_files(root: str | Path) -> Iterator[tuple[str, Path]]:
+    """Every file below a folder with its name there, in no order.
+
+    Raises `UnsafeSource` for a link that leaves `root`, `SourceError` for a pipe, socket or device, which whoever opens
+    it would wait for. A link to nothing is passed over: what it stood for is missing.
+    """
+    root = Path(root)
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            safe_join(root, name)
+        if path.is_file():
+            yield name, path
+        elif path.exists() and not path.is_dir():
+            raise SourceError(path, "is no file but a pipe, socket or device", hint="take it out of the folder")
 
 
 def sha256_file(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from dataengine.errors import SourceError, UnsafeSource
 from dataengine.guard import (
+    regular_files,
     safe_join,
     safe_name,
     sha256_file,
@@ -83,3 +85,20 @@ def test_hashes(tmp_path: Path) -> None:
     assert tree_sha256(tmp_path, ["a"]) == tree_sha256(tmp_path, ["a", "*"]) != before
     with pytest.raises(SourceError):
         sha256_file(tmp_path / "none")
+
+
+def test_files_of_a_folder_are_listed_and_nothing_else_is_waited_for(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "a/x").write_text("x")
+    (root / "y").symlink_to("a/x")
+    (root / "gone").symlink_to("nowhere")
+    assert sorted(name for name, _ in regular_files(root)) == ["a/x", "y"]
+    (tmp_path / "secret").write_text("s")
+    (root / "out").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeSource, match="is a link that leaves 'root'"):
+        list(regular_files(root))
+    (root / "out").unlink()
+    os.mkfifo(root / "a/pipe")
+    with pytest.raises(SourceError, match="is no file but a pipe"):
+        list(regular_files(root))
