@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from dataengine.errors import StoreError
 from dataengine.store import files, layout, stats
+from dataengine.store.picture_stats import PictureStats
 from dataengine.store.store import Store
 
 SCHEMA = pa.schema([("episode_id", pa.string()), *stats.SCHEMA])
@@ -97,7 +98,7 @@ def _histogram(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 def _decoded(store: Store, identity: str) -> dict[str, stats.Sketch]:
     found = {}
     for key in store.cameras:
-        seen = stats.PictureStats(store.features[key])
+        seen = PictureStats(store.features[key])
         for frame in store.clip(store.index(identity), key).frames():
             seen.update(frame)
         found[key] = seen.sketch()

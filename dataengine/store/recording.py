@@ -19,7 +19,8 @@ import numpy as np
 
 from dataengine.episode import Episode, Label, Meta
 from dataengine.errors import ConfigError, EpisodeError
-from dataengine.store import files, layout, stats
+from dataengine.store import files, layout
+from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import is_depth
 from dataengine.store.shard import Written, seal
 from dataengine.video import DepthCoding, Encoder, VideoClip
@@ -136,7 +137,7 @@ class _Camera:
     def __init__(self, path: Path, store: Store, key: str, buffer_bytes: int) -> None:
         feature = store.features[key]
         self._depth = DepthCoding.from_info(feature.info)
-        self._stats = stats.PictureStats(feature)
+        self._stats = PictureStats(feature)
         height, width, _ = feature.shape
         self._encoder = Encoder(path, height, width, store.fps, store.codec, self._kind, self._depth)
         picture = height * width * (3 if self._depth is None else 4)

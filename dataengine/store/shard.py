@@ -25,6 +25,7 @@ from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import read_json, safe_join, sha256_file
 from dataengine.store import files, labels, stats
 from dataengine.store.packets import packet_digest
+from dataengine.store.picture_stats import PictureStats, sample_clip
 from dataengine.store.pictures import encode_png
 from dataengine.store.schema import IMAGE_TYPE, arrow_type, differences, is_depth, to_arrow
 from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoClip, VideoInfo, lerobot_info, remux
@@ -195,7 +196,7 @@ def _seal_table(
 def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, stats.Sketch]:
     if is_depth(feature):
         raise EpisodeError(episode.id, "depth can be stored as video, not as image", feature=key)
-    seen, cells = stats.PictureStats(feature), []
+    seen, cells = PictureStats(feature), []
     for number, frame in enumerate(episode.clips[key].frames()):
         seen.update(frame)
         cells.append({"bytes": encode_png(frame), "path": f"frame-{number:06d}.png"})
@@ -215,9 +216,9 @@ def _seal_video(
     elif isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
         info, settings = remux(clip, target), None
         sample = VideoClip(target, 0, clip.length, episode.fps, clip.height, clip.width, clip.kind, depth)
-        sketch = stats.sample_clip(sample, feature)
+        sketch = sample_clip(sample, feature)
     else:
-        seen = stats.PictureStats(feature)
+        seen = PictureStats(feature)
         with Encoder(target, clip.height, clip.width, episode.fps, codec, clip.kind, depth) as encoder:
             for frame in clip.frames():
                 encoder.add(frame)

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as npst
 
 from dataengine.episode import Feature
 from dataengine.store import stats
-from dataengine.store.stats import ALPHA, QUANTILES, PictureStats, Sketch, sketch_column
+from dataengine.store.picture_stats import PictureStats
+from dataengine.store.stats import ALPHA, QUANTILES, Sketch, sketch_column
 
 FEATURE = Feature("float64", (3,))
 VALUES = npst.arrays(
