@@ -15,7 +15,7 @@ from bench.results import RESULTS
 TITLE = "Beside LeRobot 0.6.1"
 INTRO = (
     "Ratios of this engine to stock LeRobot 0.6.1 on the same frames, both run in turns by one program on one machine. "
-    "A ratio of 10 means ten times as fast, or a tenth of the time. The dashed mark is what the project demands of itself."
+    "A ratio of 10 means ten times as fast, or a tenth of the time. The dashed mark is what is demanded."
 )
 
 
@@ -154,8 +154,8 @@ def _opening(f: dict[str, Any]) -> Part:
 def _appending(f: dict[str, Any]) -> Part:
     notes = [
         f"`save` takes {f['save_ms_p50']} ms (95 of 100 at most {f['save_ms_p95']} ms; demanded {f['target_ms']:g}), "
-        f"and {f['fsync_ms_p50']} ms to put it on the disk. While recording, `add` takes {f['add_ms_p50']} ms, 99 of 100 "
-        f"frames come less than {f['frames_late_ms_p99']} ms late."
+        f"and {f['fsync_ms_p50']} ms to put it on the disk. While recording, `add` takes {f['add_ms_p50']} ms, 99 of "
+        f"100 frames come less than {f['frames_late_ms_p99']} ms late."
     ]
     about = "The end of a recording of 60 s with three cameras of 640×480, encoded while it happened."
     return "Recording", about, [], notes
