@@ -66,7 +66,8 @@ def check(episode: str, length: int, name: str, label: Label) -> None:
 
 
 def pack(name: str, labels: Mapping[str, Label]) -> tuple[pa.Table, list[int]]:
-    """One table for a label of several episodes, and the rows of its row groups, which hold whole episodes."""
+    """One table for a label of several episodes, all with the same columns, and the rows of its row groups, which
+    hold whole episodes."""
     safe_name(name)
     sources: list[str] = []
     entries, tables = [], []
@@ -80,7 +81,7 @@ def pack(name: str, labels: Mapping[str, Label]) -> tuple[pa.Table, list[int]]:
             table = table.add_column(0, "frame", pa.array(np.arange(table.num_rows)))
         entries.append([episode, table.num_rows, label.kind, sources.index(source), numbered])
         tables.append(table)
-    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    table = pa.concat_tables(tables).combine_chunks()
     rows = np.repeat(np.arange(len(entries)), [entry[1] for entry in entries])
     ids = pa.DictionaryArray.from_arrays(pa.array(rows), pa.array(list(labels), pa.string()))
     table = table.add_column(0, "episode_id", ids.cast(pa.string()))
@@ -99,17 +100,31 @@ def _groups(rows: list[int]) -> list[int]:
     return groups
 
 
-def write(root: Path, name: str, labels: Mapping[str, Label]) -> Path:
-    """Add a file that replaces the label `name` of these episodes. Idempotent for what is there already last."""
-    table, groups = pack(name, labels)
-    folder = root / layout.LABELS / name
-    present = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-    number = int(present[-1].name.split("-")[0]) + 1 if present else 0
-    path = files.put_table(folder, number, table, row_groups=groups or [0])
-    if present and files.hash_in_name(present[-1]) == files.hash_in_name(path):
-        files.remove(path)
-        return present[-1]
-    return path
+def write(root: Path, name: str, labels: Mapping[str, Label]) -> set[Path]:
+    """Add what replaces the label `name` of these episodes, a file for every set of columns that they have.
+
+    Gives the files that say it. Idempotent for what is there already last.
+    """
+    folder, written = root / layout.LABELS / name, set()
+    for alike in _alike(labels):
+        table, groups = pack(name, alike)
+        present = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+        number = int(present[-1].name.split("-")[0]) + 1 if present else 0
+        path = files.put_table(folder, number, table, row_groups=groups or [0])
+        if present and files.hash_in_name(present[-1]) == files.hash_in_name(path):
+            files.remove(path)
+            path = present[-1]
+        written.add(path)
+    return written
+
+
+def _alike(labels: Mapping[str, Label]) -> list[dict[str, Label]]:
+    """Labels by their columns and types: together they would be filled up with nulls, or become other numbers."""
+    found: dict[tuple, dict[str, Label]] = {}
+    for identity, label in labels.items():
+        kind = (label.kind, *((field.name, str(field.type)) for field in label.table.schema))
+        found.setdefault(kind, {})[identity] = label
+    return list(found.values())
 
 
 def place_for(root: Path, name: str, sha256: str) -> Path:
@@ -175,10 +190,11 @@ def prune(root: Path, name: str) -> None:
 def pack_files(root: Path, name: str) -> None:
     """One file instead of many; what it says stays the same."""
     folder = root / layout.LABELS / name
-    present = sorted(folder.glob("*.parquet"))
-    if len(present) > 1:
-        write(root, name, {identity: read(entry) for identity, entry in index(root, name).items()})
-        prune(root, name)
+    if len(list(folder.glob("*.parquet"))) > 1:
+        said = {identity: read(entry) for identity, entry in index(root, name).items()}
+        if len(list(folder.glob("*.parquet"))) > len(_alike(said)):
+            write(root, name, said)
+            prune(root, name)
 
 
 def forget(root: Path, name: str, gone: Set[str]) -> None:
@@ -187,9 +203,9 @@ def forget(root: Path, name: str, gone: Set[str]) -> None:
     said = index(root, name)
     if gone & said.keys():
         left = {identity: read(entry) for identity, entry in said.items() if identity not in gone}
-        kept = write(root, name, left) if left else None
+        kept = write(root, name, left)
         for path in folder.glob("*.parquet"):
-            if path != kept:
+            if path not in kept:
                 files.remove(path)
 
 

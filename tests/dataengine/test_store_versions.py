@@ -222,6 +222,24 @@ def test_what_a_label_writer_has_in_hand_is_no_leftover(tmp_path: Path) -> None:
     assert not packing.is_alive() and not list(store.root.rglob("*.tmp"))
 
 
+def test_labels_of_one_name_with_other_columns_stay_what_they_are(tmp_path: Path) -> None:
+    store = made(tmp_path / "s", 4)
+    tables = [{"v": [1]}, {"v": ["one"]}, {"w": [2.5]}, {"v": [7]}]
+    said = {i: Label("episode", pa.table(t)) for i, t in zip(store.ids, tables, strict=True)}
+    store.write_labels("mixed", said)
+    for identity, label in said.items():
+        store.write_labels("single", {identity: label})
+    for step in (lambda: None, store.compact, lambda: Edit(store).delete([3]).commit(), store.compact):
+        step()
+        for name in ("mixed", "single"):
+            found = Store.open(store.root).labels(name)
+            assert {i: label.table.to_pydict() for i, label in found.items()} == {
+                i: t for i, t in zip(said, tables, strict=True) if i in store.ids
+            }
+        assert store.verify().ok
+    assert len(list((store.root / "labels" / "single").iterdir())) == 3
+
+
 def test_a_label_waits_for_whoever_has_the_labels_in_hand(tmp_path: Path) -> None:
     store = made(tmp_path / "s", 2)
     identity = store.ids[0]
