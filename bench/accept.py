@@ -18,7 +18,15 @@ MEASUREMENTS = (
     "convert_v21",
     "memory",
     "workers",
+    "opening",
+    "appending",
+    "writing",
+    "reading",
+    "editing",
+    "codecs",
+    "flips",
     "publish_killed",
+    "killed",
     "mutations",
     "sources",
     "quality_matrix",
@@ -32,7 +40,8 @@ def main() -> None:
     failed = []
     if not sys.argv[1:]:
         tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "slow or not slow"]
-        failed += ["tests"] if subprocess.run(tests, env=environment).returncode else []
+        thorough = {**environment, "DATAENGINE_SEQUENCES": "2000", "DATAENGINE_FAULTS": "1"}
+        failed += ["tests"] if subprocess.run(tests, env=thorough).returncode else []
     for name in names:
         begin = time.monotonic()
         done = subprocess.run([sys.executable, "-m", f"bench.{name}"], env=environment)

@@ -11,7 +11,10 @@ from dataengine.cli.output import JsonFlag, console, show_json, show_table
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A store, or any source `convert` reads.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="A store, its address (hf://owner/name@rev, https://…), or any source `convert` reads."),
+    ],
     episodes: Annotated[int, typer.Option(min=0, help="How many episodes to list.")] = 10,
     json: JsonFlag = False,
 ) -> None:
@@ -52,7 +55,9 @@ def _unit(unit: str | tuple[str, ...] | None) -> str | None:
 
 
 def _is_store(path: Path) -> bool:
-    return (path / "meta" / "dataengine" / "commit.json").exists()
+    from dataengine.store.remote import address_of
+
+    return address_of(path) is not None or (path / "meta" / "dataengine" / "commit.json").exists()
 
 
 def _describe(path: Path, episodes: int) -> dict[str, Any]:

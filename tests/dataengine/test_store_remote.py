@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 from remote_served import Served, reply, serving
 from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
+from typer.testing import CliRunner
 
+from dataengine.cli import app
 from dataengine.episode import ArrayClip, Episode, Feature, Meta
 from dataengine.errors import ConfigError, StoreError
 from dataengine.remote import http as over_http
@@ -336,3 +339,8 @@ def test_paths_of_strangers_stay_in_the_cache(folder: Path, tmp_path: Path, cach
         assert Store.open(f"{served.address}/copy").label_names() == []
     assert {path.name for path in cache.iterdir()} <= {"@remote", "blocks"}
     assert DEPTH not in Store.open(folder / "big").features
+
+
+def test_the_command_line_looks_at_an_address(served: Served) -> None:
+    done = CliRunner().invoke(app, ["inspect", f"{served.address}/own", "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["episodes"] == 3
