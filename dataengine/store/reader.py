@@ -6,7 +6,9 @@ and are flagged in `<key>_is_pad`, as in LeRobot 0.6.1 (`dataset_reader._get_que
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -116,6 +118,7 @@ class FrameReader:
         self._ends = np.cumsum(chosen.lengths(store))
         self._columns = chosen.columns(store, self.episodes)
         self._clip = lru_cache(maxsize=64)(store.clip)
+        self._threads: tuple[int, ThreadPoolExecutor] | None = None
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -133,12 +136,16 @@ class FrameReader:
             item[f"{key}_is_pad"] = (at < start) | (at >= stop)
         for key, column in self._columns.items():
             item[key] = column[self._window(key, index, start, stop)] if key in self._offsets else column[index]
-        for key in self.cameras:
+
+        def shown(key: str) -> np.ndarray:
             clip = self._clip(self.episodes[place], key)
             if key in self._offsets:
-                item[key] = _pictures(clip, self._window(key, index, start, stop) - start)
-            else:
-                item[key] = clip.frame(index - start)
+                return _pictures(clip, self._window(key, index, start, stop) - start)
+            return clip.frame(index - start)
+
+        item |= zip(
+            self.cameras, (self._pool().map if len(self.cameras) > 1 else map)(shown, self.cameras), strict=True
+        )
         item["task"] = self.store.tasks[int(item["task_index"])]
         return item
 
@@ -146,11 +153,18 @@ class FrameReader:
         return (self[index] for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_clip"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_clip", "_threads")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._threads = None
         self._clip = lru_cache(maxsize=64)(self.store.clip)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        """Cameras are decoded side by side; a process that was forked has none of the threads and makes its own."""
+        if self._threads is None or self._threads[0] != os.getpid():
+            self._threads = os.getpid(), ThreadPoolExecutor(min(len(self.cameras), 8), "decode")
+        return self._threads[1]
 
     def _window(self, key: str, index: int, start: int, stop: int) -> np.ndarray:
         return np.clip(index + self._offsets[key], start, stop - 1)

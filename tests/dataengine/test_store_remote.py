@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,13 +177,13 @@ def test_servers_without_ranges_give_whole_files_where_the_cache_has_room(
 
 
 def test_failures_in_the_middle_pass_or_are_said(served: Served, folder: Path, cache: Path) -> None:
-    asked = [0]
+    asked: Counter[str] = Counter()
 
     def failing(handler: Any, path: str) -> bool:
-        """Two of three requests: one is refused, one ends without an answer."""
-        asked[0] += 1
-        handler.close_connection = asked[0] % 3 == 1
-        return asked[0] % 3 == 1 or (asked[0] % 3 == 2 and reply(handler, 503, b""))
+        """Two of three requests for a file: one is refused, one ends without an answer."""
+        asked[path] += 1
+        handler.close_connection = asked[path] % 3 == 1
+        return asked[path] % 3 == 1 or (asked[path] % 3 == 2 and reply(handler, 503, b""))
 
     served.fault = failing
     assert_equal(Store.open(f"{served.address}/own"), Store.open(folder / "own"))

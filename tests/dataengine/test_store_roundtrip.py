@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,3 +236,20 @@ def test_table_access_opens_no_video(tmp_path: Path) -> None:
     assert store.table(["action"], []).num_rows == 0
     with pytest.raises(StoreError, match=r"file-001.mp4 is missing: camera 'observation.images.front' of episode 1"):
         _ = store[1]
+
+
+def test_a_reader_goes_on_in_a_forked_process(tmp_path: Path) -> None:
+    """As torch's workers do: the threads that decode cameras are not there any more."""
+    store = Store.create(tmp_path / "s", fps=FPS, features=FEATURES)
+    with store.writer() as writer:
+        writer.append(episode(1))
+    reader = FrameReader(Store.open(store.root))
+    want = reader[3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking a process that has threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        same = all(np.array_equal(reader[3][key], value) for key, value in want.items())
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
