@@ -48,6 +48,12 @@ def test_it_works_as_shown(folder: Path, command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_its_python_runs(folder: Path, code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout, done.stderr[-3000:]
+
+
 @pytest.mark.parametrize(
     "verb", sorted({shlex.split(c)[1] for c in COMMANDS} | {"status", "cancel", "doctor", "tokenizer"})
 )
