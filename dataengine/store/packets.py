@@ -16,6 +16,8 @@ from dataengine.errors import VideoError
 from dataengine.remote import is_remote, openable
 from dataengine.video.samples import packets_at, samples_of
 
+_MANY = 200  # packets; fewer are demuxed as soon as the header is understood
+
 
 def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[str, int]:
     """sha256 over the decoder's parameters and the packets shown from `begin` [s] for `length` frames.
@@ -31,7 +33,7 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
             head = f"{stream.codec_context.name}\0".encode() + bytes(stream.codec_context.extradata or b"")
             low = float((begin - 0.5 / fps) / stream.time_base)
             high = low + float(length / fps / stream.time_base)
-            if (samples := None if is_remote(path) else samples_of(path)) is not None:
+            if (samples := samples_of(path) if length > _MANY and not is_remote(path) else None) is not None:
                 wanted = np.flatnonzero((samples.time > low) & (samples.time < high))
                 digests = [hashlib.sha256(packet).digest() for packet in packets_at(path, samples, wanted)]
                 return hashlib.sha256(head + b"".join(digests)).hexdigest(), len(digests)

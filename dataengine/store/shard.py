@@ -136,10 +136,8 @@ def seal(
         sketches: dict[str, stats.Sketch] = {}
         videos = {k: clip for k, clip in episode.clips.items() if features[k].dtype == "video"} | dict(written or {})
         with ThreadPoolExecutor(threads) as pool:
-            ready = written or {}
-            done = pool.map(
-                lambda k: _seal_video(episode, k, ready.get(k, videos[k]), work, features[k], codec), videos
-            )
+            each = pool.map if threads > 1 else map
+            done = each(lambda k: _seal_video(episode, k, videos[k], work, features[k], codec), videos)
             sealed = dict(zip(videos, done, strict=True))
         manifest: dict[str, Any] = {
             "format": FORMAT,

@@ -12,6 +12,8 @@ from video_foreign import Write, moving
 
 from conftest import shared_data
 from dataengine.episode import ArrayClip
+from dataengine.store import packets
+from dataengine.store.packets import packet_digest
 from dataengine.video import Codec, VideoClip, encode, join, remux
 from dataengine.video.samples import packets_at, samples_of
 
@@ -101,3 +103,16 @@ def test_a_damaged_header_says_nothing_or_stays_in_the_file(tmp_path: Path) -> N
             assert (samples.place >= 0).all() and (samples.place + samples.size <= len(data)).all()
             assert sum(map(len, packets_at(path, samples, np.arange(count)))) == samples.size.sum()
     assert 50 < said < 390
+
+
+def test_what_a_camera_shows_is_the_same_by_header_and_by_demuxer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.mp4"
+    encode(ArrayClip(moving(90), 30.0), path, Codec(gop=10))
+    for begin, length in ((0.0, 90), (1.0, 30), (2.0, 7)):
+        found = []
+        for many in (0, 1000):
+            monkeypatch.setattr(packets, "_MANY", many)
+            found.append(packet_digest(path, begin, length, 30.0))
+        assert found[0] == found[1] and found[0][1] == length
