@@ -180,7 +180,7 @@ class _Camera:
         while (picture := self.waiting.get()) is not None:
             if self._failure is None:
                 try:
-                    self._encoder.add(picture)
                     self._stats.update(picture)
+                    self._encoder.add(picture)
                 except BaseException as failure:
                     self._failure = failure

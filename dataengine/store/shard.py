@@ -219,8 +219,8 @@ def _seal_video(
         seen = PictureStats(feature)
         with Encoder(target, clip.height, clip.width, episode.fps, codec, clip.kind, depth) as encoder:
             for frame in clip.frames():
+                seen.update(frame)  # first: an encoder drives the frame out of the cache
                 encoder.add(frame)
-                seen.update(frame)
             info = encoder.close()
         sketch = seen.sketch()
     packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
