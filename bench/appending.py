@@ -19,7 +19,7 @@ from bench.results import record
 from dataengine.episode import Feature, Meta
 from dataengine.store import Store
 
-FPS, SECONDS, EPISODES, PACED = 30, 60, 20, 30
+FPS, SECONDS, EPISODES, PACED = 30, 60, 12, 30
 CAMERAS = tuple(f"observation.images.{name}" for name in ("top", "left", "wrist"))
 FEATURES = {
     "observation.state": Feature("float32", (14,)),

@@ -73,15 +73,16 @@ def _writing(f: dict[str, Any]) -> Part:
         ("over_streaming", "streaming", "streaming_encoding"),
         ("over_fastest", "fastest", "its fastest mode"),
     ):
-        words = [
-            f"{_middle(turns[n], 'rows_per_second'):.0f} rows/s, {_middle(turns[n], 'bytes_per_picture'):.0f} B and "
-            f"{_middle(turns[n], 'psnr_db'):.1f} dB a picture"
-            for n in ("ours", other)
-        ]
+        words = [f"{_middle(turns[n], 'rows_per_second'):.0f} rows/s" for n in ("ours", other)]
         lines.append(Line(f"append, against {name}", f[key], f["targets"].get(key), *words))
+    pictures = [
+        f"{name} {_middle(turns[n], 'bytes_per_picture'):.0f} B at {_middle(turns[n], 'psnr_db'):.2f} dB"
+        for n, name in (("ours", "here"), ("create", "create()"), ("streaming", "streaming"), ("fastest", "fastest"))
+    ]
     notes = [
+        f"A picture takes: {', '.join(pictures)}.",
         f"CPU is {f['cpu_of_bare']:.2f} of encoding alone (at most {f['targets']['cpu_of_bare']:g}); peak memory "
-        f"{f['peak_rss_mib']:.0f} MiB, LeRobot's {_middle(turns['create'], 'peak_rss_mib'):.0f}."
+        f"{f['peak_rss_mib']:.0f} MiB, LeRobot's {_middle(turns['create'], 'peak_rss_mib'):.0f}.",
     ]
     about = "10 × 200 rows, two cameras of 256×256, 14 numbers of state and action, from arrays; every episode durable."
     return "Writing", about, lines, notes
