@@ -19,7 +19,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from killing import DISK, die_before  # noqa: E402
-from store_made import FPS, SMALL, episode  # noqa: E402
+from store_made import store_of  # noqa: E402
 
 from dataengine.errors import StoreError  # noqa: E402
 from dataengine.store import Edit, Store, files, history  # noqa: E402
@@ -34,10 +34,7 @@ def child(work: Callable[[], object]) -> int:
 
 def base(root: Path) -> None:
     """A store that was edited before, so that there is a history to lose."""
-    store = Store.create(root, fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(4):
-            writer.append(episode(seed, 5 + seed, SMALL))
+    store = store_of(root, range(5, 9))
     Edit(store).delete([0]).commit()
 
 

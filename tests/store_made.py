@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def episode(seed: int = 0, length: int = 7, features: dict[str, Feature] = FEATU
         None if seed % 2 else (np.arange(length) >= half).astype(np.int64),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def store_of(root: Path, lengths: Iterable[int], features: dict[str, Feature] = SMALL) -> Store:
+    """A new store of episodes `0, 1, …` with so many frames each."""
+    store = Store.create(root, fps=FPS, features=features)
+    with store.writer() as writer:
+        for seed, length in enumerate(lengths):
+            writer.append(episode(seed, length, features))
+    return store
 
 
 def write_scores(root: Path, part: int) -> None:

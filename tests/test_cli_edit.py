@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from store_made import FPS, SMALL, episode
+from store_made import store_of
 from typer.testing import CliRunner
 
 from dataengine.cli import app
@@ -16,11 +16,7 @@ from dataengine.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    made = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with made.writer() as writer:
-        for seed in range(4):
-            writer.append(episode(seed, 5 + seed, SMALL))
-    return tmp_path / "s"
+    return store_of(tmp_path / "s", range(5, 9)).root
 
 
 def run(*words: object) -> str:

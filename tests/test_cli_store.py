@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from store_damage import flip, video
-from store_made import FPS, SMALL, episode
+from store_made import store_of
 from typer.testing import CliRunner
 
 from dataengine.cli import app
@@ -18,11 +18,7 @@ from dataengine.store import Store, one_byte
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    made = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with made.writer() as writer:
-        for seed in range(3):
-            writer.append(episode(seed, 5 + seed, SMALL))
-    return tmp_path / "s"
+    return store_of(tmp_path / "s", range(5, 8)).root
 
 
 def run(*words: object, code: int = 0) -> str:

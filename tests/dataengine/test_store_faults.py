@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from killing import DISK
-from store_made import FPS, SMALL, episode
+from store_made import SMALL, episode, store_of
 
 from dataengine.episode import Label
 from dataengine.errors import DataEngineError
@@ -82,10 +82,7 @@ def content(root: Path) -> tuple[str, dict[str, list[str]]]:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
     operation = OPERATIONS[name]
-    store = Store.create(tmp_path / "base", fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(3):
-            writer.append(episode(seed, 5, SMALL))
+    store = store_of(tmp_path / "base", [5] * 3)
     label(store)
     Edit(store).delete([0]).commit()
     shutil.copytree(store.root, tmp_path / "after")
@@ -109,7 +106,7 @@ def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
             break
         found = content(root)
         assert found in states and (not done or found == states[1]), f"call {n}"
-        with Store.open(root).writer() as writer:  # recovers
+        with Store.open(root).writer():  # recovers
             pass
         assert Store.open(root).verify().ok and content(root) in states, f"call {n}"
         if not done and content(root) == states[0]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from store_made import FPS, FRONT, SMALL, episode
+from store_made import FPS, FRONT, SMALL, episode, store_of
 
 from dataengine.episode import Label
 from dataengine.errors import ConfigError, EpisodeError
@@ -117,10 +117,7 @@ def test_what_cannot_be_given_is_said(store: Store) -> None:
 
 
 def test_labels_that_differ_from_one_episode_to_the_next(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(3):
-            writer.append(episode(seed, 5, SMALL))
+    store = store_of(tmp_path / "s", [5] * 3)
     one, two, _ = store.ids
     store.write_labels("a", {one: label("frame", value=np.arange(5))})
     store.write_labels("a", {two: label("frame", value=np.arange(5) / 2)})

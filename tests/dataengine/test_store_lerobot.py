@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from store_damage import cut, data, flip, flip_page, video
 from store_killed import labelled
-from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
+from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, episode, store_of
 
 from conftest import shared_data
 from dataengine.store import Edit, FrameReader, Store, one_byte
@@ -208,10 +208,7 @@ def test_trains_a_tiny_act(stock: Any, tmp_path: Path) -> None:
     from lerobot.policies.act.modeling_act import ACTPolicy
     from lerobot.policies.act.processor_act import make_act_pre_post_processors
 
-    store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(2):
-            writer.append(episode(seed, 12, SMALL))
+    store = store_of(tmp_path / "s", [12] * 2)
     chunk = 4
     dataset = stock.load(store.root, delta_timestamps={"action": [k / FPS for k in range(chunk)]})
     features = stock.policy_features(dataset.meta.features)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
+from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode, store_of
 
 from dataengine.errors import ConfigError, StoreError, VideoError
 from dataengine.store import FrameReader, Store
@@ -185,10 +185,7 @@ def test_shards_are_disjoint_complete_and_balanced(small: Store) -> None:
 
 
 def test_without_cameras_no_video_is_opened(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(3):
-            writer.append(episode(seed, 9, SMALL))
+    store = store_of(tmp_path / "s", [9] * 3)
     for video in store.root.rglob("*.mp4"):
         video.unlink()
     windows = {"action": [0, 0.1]}
@@ -204,10 +201,7 @@ def test_without_cameras_no_video_is_opened(tmp_path: Path) -> None:
 
 
 def test_a_damaged_video_is_named(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(5):
-            writer.append(episode(seed, 30, SMALL))
+    store = store_of(tmp_path / "s", [30] * 5)
     video = store.root / f"videos/{FRONT}/chunk-000/file-001.mp4"
     data = bytearray(video.read_bytes())
     at = data.index(b"mdat") + 700

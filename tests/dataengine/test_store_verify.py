@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from lerobot_folders import edit_json, write_mp4
 from store_damage import column, cut, data, flip, flip_page, pipe, rewrite, set_info, video
-from store_made import FPS, FRONT, SMALL, episode
+from store_made import FRONT, store_of
 
 from bench.flips import content, finished, flips
 from dataengine.errors import StoreError
@@ -27,12 +27,7 @@ EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("whole") / "s"
-    store = Store.create(root, fps=FPS, features=SMALL)
-    with store.writer() as writer:
-        for seed in range(3):
-            writer.append(episode(seed, 5 + seed, SMALL))
-    return root
+    return store_of(tmp_path_factory.mktemp("whole") / "s", range(5, 8)).root
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
