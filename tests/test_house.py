@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from store_made import store_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -81,6 +82,17 @@ print("read")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "read" in done.stdout, done.stderr[-2000:]
+
+
+def test_reading_imports_no_pandas_where_that_is_installed(tmp_path: Path) -> None:
+    """It takes longer than everything else before the first row, and several calls of pyarrow import it."""
+    store = store_of(tmp_path / "store", [4, 3])
+    names = modules_after(f"""
+from dataengine.store import FrameReader, Store
+store = Store.open({str(store.root)!r})
+assert FrameReader(store)[5]["observation.state"].shape and store[1].length == 3
+""")
+    assert "pyarrow" in names and "pandas" not in names
 
 
 @pytest.mark.parametrize("kind", sorted(POINTS))

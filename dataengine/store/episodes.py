@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from dataengine.episode import Feature, Meta, episode_id, meta_from_json, meta_to_json
 from dataengine.errors import StoreError
 from dataengine.guard import safe_join
-from dataengine.store import layout, stats
-from dataengine.store.schema import POSITION
+from dataengine.store import files, layout, stats
+from dataengine.store.schema import POSITION, numbers
 
 OURS = {
     "episode_id": pa.string(),
@@ -206,7 +206,7 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     column = table.column(name)
     if column.null_count or not pa.types.is_integer(column.type):
         raise StoreError(f"the episodes table holds nulls or {column.type} in {name!r}; whole numbers are needed")
-    return column.to_numpy().astype(np.int64)
+    return numbers(column).astype(np.int64)
 
 
 def _without_strangers(table: pa.Table) -> pa.Table:
@@ -237,9 +237,7 @@ def _read_file(path: Path, ours: bool) -> pa.Table:
         names = pq.read_schema(path).names
         wanted = ("stats/action/", "stats/observation.state/")
         columns = [n for n in names if not n.startswith("stats/") or (not ours and n.startswith(wanted))]
-        return pq.read_table(
-            path, columns=columns, partitioning=None, page_checksum_verification=ours
-        ).replace_schema_metadata()
+        return files.read_table(path, columns, checked=ours).replace_schema_metadata()
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
 

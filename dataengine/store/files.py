@@ -53,7 +53,7 @@ def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = N
     options = {"compression": "zstd", "use_dictionary": text or False, "write_page_checksum": True}
 
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, table.schema, **options) as writer:
+        with pa.OSFile(str(temporary), "wb") as file, pq.ParquetWriter(file, table.schema, **options) as writer:
             start = 0
             for rows in row_groups if row_groups is not None else [table.num_rows]:
                 writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
@@ -77,10 +77,28 @@ def hash_in_name(path: Path) -> str:
     return path.stem.partition("-")[2] or "no hash stands in its name"
 
 
-def read_table(path: Path) -> pa.Table:
-    """A whole Parquet file of our own; `pq.read_table` takes twice the time for one episode's rows."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(use_threads=False)
+def read_table(path: Path, columns: list[str] | None = None, *, checked: bool = True) -> pa.Table:
+    """A whole Parquet file of a store, or some of its columns; checked: page checksums are verified.
+
+    Not by `pq.read_table`: it takes twice the time for one episode's rows, and imports `pyarrow.dataset` and pandas.
+    """
+    with pa.OSFile(str(path)) as source, pq.ParquetFile(source, page_checksum_verification=checked) as file:
+        return file.read(columns, use_threads=False)
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """A new file in Arrow's own format, for what only passes by: a quarter of the time of Parquet."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """What `write_arrow` wrote. Raises `StoreError`."""
+    try:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+            return reader.read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
 
 
 def place(source: Path, target: Path) -> None:
@@ -88,7 +106,7 @@ def place(source: Path, target: Path) -> None:
 
     Raises `StoreError` if another file already has that name: numbers are never used twice.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if target.exists():
         raise StoreError(f"{target} exists already; a file of a store is never written over")
     sync(source)
@@ -108,6 +126,12 @@ def share(source: Path, target: Path) -> None:
         _replace(target, lambda temporary: _copy(source, temporary))
     else:
         target.chmod(MODE)
+
+
+def make_folder(folder: Path) -> None:
+    """As `mkdir`, with its parents; asked first, because a `mkdir` that finds the folder takes ten times as long."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -163,7 +187,7 @@ def _exchange_mac(first: Path, second: Path) -> int:
 
 
 def _replace(path: Path, write: Callable[[Path], Any], durable: bool = True) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write(temporary)

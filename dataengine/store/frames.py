@@ -30,9 +30,9 @@ def read_episode(root: Path, meta: Metadata, index: int, joined: Mapping[str, La
     table = read_rows(path, row, rows, [*columns, "episode_index", "task_index", *_language_columns(meta, path)])
     identity = meta.episodes.ids[index]
     where = f"{path.name}, episode {index} ({identity})"
-    if (table.column("episode_index").to_numpy() != index).any():
+    if (schema.numbers(table.column("episode_index")) != index).any():
         raise StoreError(f"{where}: rows {row} to {row + rows} are another episode's; run verify")
-    about, frame_tasks = _tasks(meta, index, table.column("task_index").to_numpy(), where)
+    about, frame_tasks = _tasks(meta, index, schema.numbers(table.column("task_index")), where)
     found: dict[str, Label] = {}
     for key in language.LANGUAGE_COLUMNS:
         if key in table.column_names and (said := language.read(table.column(key), key, meta.fps, f"{where}, {key}")):

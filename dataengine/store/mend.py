@@ -13,8 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from dataengine.errors import DataEngineError, StoreError
 from dataengine.guard import read_json, sha256_file
@@ -196,13 +195,13 @@ class Mend:
         spoken, used = [], []
         for path, rows in commit.episode_files:
             columns = ["tasks", "episode_index", "data/chunk_index", "data/file_index"]
-            for row in pq.read_table(self.root / path, columns=columns, partitioning=None).slice(0, rows).to_pylist():
+            for row in files.read_table(self.root / path, columns=columns, checked=False).slice(0, rows).to_pylist():
                 data = layout.expand(layout.DATA_TEMPLATE, row["data/chunk_index"], row["data/file_index"])
                 try:
-                    table = pq.read_table(self.root / data, columns=["episode_index", "task_index"], partitioning=None)
+                    table = files.read_table(self.root / data, columns=["episode_index", "task_index"], checked=False)
                 except UNREADABLE:
                     continue
-                mine = table.filter(pa.compute.equal(table["episode_index"], row["episode_index"]))
+                mine = table.filter(pc.equal(table["episode_index"], row["episode_index"]))
                 spoken.append(set(row["tasks"]))
                 used.append(set(mine["task_index"].to_pylist()))
         texts = list(dict.fromkeys(text for one in spoken for text in sorted(one)))

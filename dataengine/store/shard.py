@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataengine.episode import Clip, Episode, Feature, meta_to_json
 from dataengine.errors import EpisodeError, StoreError
@@ -32,7 +31,7 @@ from dataengine.video import DEFAULT, DEPTH, Codec, DepthCoding, Encoder, VideoC
 
 MANIFEST = "manifest.json"
 TASK = "task"
-FORMAT = 1
+FORMAT = 2
 _PROCESS = uuid.uuid4().hex
 
 
@@ -61,7 +60,11 @@ class Shard:
         return safe_join(self.folder, name)
 
     def table(self) -> pa.Table:
-        return files.read_table(self.file(self.manifest["data"]["file"]))
+        return files.read_arrow(self.file(self.manifest["data"]["file"]))
+
+    def sketches(self) -> dict[str, stats.Sketch]:
+        """Statistics of its cameras."""
+        return stats.from_table(files.read_arrow(self.file(self.manifest["sketch"]["file"])))
 
     def check(self, fps: float, features: Mapping[str, Feature]) -> None:
         """Raise `EpisodeError` unless it fits a store, `StoreError` unless its files are what was sealed."""
@@ -76,7 +79,7 @@ class Shard:
                 raise StoreError(
                     f"{self.folder / entry['file']} is not what was sealed; remove the shard, seal it again"
                 )
-        table = pq.read_schema(self.file(entries["data"]["file"]))
+        table = self.table().schema
         want = {key: arrow_type(feature) for key, feature in features.items() if feature.dtype != "video"}
         have = {name: table.field(name).type for name in table.names if name != TASK}
         wrong = {key for key in want.keys() | have.keys() if want.get(key) != have.get(key)}
@@ -94,7 +97,8 @@ class Shard:
             raise StoreError(f"{folder} holds no finished shard ({MANIFEST} is missing)")
         manifest = read_json(folder / MANIFEST)
         if manifest.get("format") != FORMAT:
-            raise StoreError(f"{folder / MANIFEST}: format {manifest.get('format')!r}, this engine reads {FORMAT}")
+            reason = f"format {manifest.get('format')!r}, this engine reads {FORMAT}; remove it and it is sealed again"
+            raise StoreError(f"{folder / MANIFEST}: {reason}")
         return cls(folder, manifest)
 
 
@@ -150,8 +154,8 @@ def seal(
             "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
         }
         sketches |= {key: sketch for key, (_, sketch) in sealed.items()}
-        files.write_table(work / "sketch.parquet", stats.to_table(sketches), durable=False)
-        manifest["sketch"] = _named(work / "sketch.parquet")
+        files.write_arrow(work / "sketch.arrow", stats.to_table(sketches))
+        manifest["sketch"] = _named(work / "sketch.arrow")
         files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)), durable=False)
         files.remove(folder)
         work.rename(folder)
@@ -187,8 +191,8 @@ def _seal_table(
             columns[key] = to_arrow(episode.frames[key], feature).cast(arrow_type(feature))
     tasks = np.zeros(episode.length, np.int64) if episode.frame_tasks is None else episode.frame_tasks
     columns[TASK] = pa.array(np.asarray(tasks, np.int64))
-    files.write_table(work / "data.parquet", pa.table(columns), durable=False)
-    return _named(work / "data.parquet")
+    files.write_arrow(work / "data.arrow", pa.table(columns))
+    return _named(work / "data.arrow")
 
 
 def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, stats.Sketch]:

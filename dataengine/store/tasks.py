@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataengine.errors import StoreError
 from dataengine.store import files, layout
@@ -42,7 +41,7 @@ def read(root: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = files.read_table(path, checked=False)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} is damaged: {error}") from error
     text = next((n for n in ("task", "__index_level_0__") if n in table.column_names), None)

@@ -187,7 +187,7 @@ class Writer:
         row = tables.meta_columns(shard.episode_id, meta_from_json(shard.manifest["meta"]))
         row |= {"episode_index": index, "tasks": list(shard.manifest["meta"]["tasks"]), "length": shard.length}
         row |= {"dataset_from_index": begin, "dataset_to_index": begin + shard.length}
-        sketches = stats.from_table(files.read_table(shard.file(shard.manifest["sketch"]["file"])))
+        sketches = shard.sketches()
         for key, video in shard.manifest["videos"].items():
             number = commit.next_video + place
             files.place(shard.file(video["file"]), self.root / layout.video_path(key, number))
@@ -236,7 +236,7 @@ class Writer:
             "frame_index": frames,
             "episode_index": np.full(count, index, np.int64),
             "index": frames + begin,
-            "task_index": local[table.column(TASK).to_numpy()],
+            "task_index": local[schema.numbers(table.column(TASK))],
         }
         columns = {name: table.column(name) for name in table.column_names if name != TASK}
         columns |= {name: pa.chunked_array([values]) for name, values in position.items()}
