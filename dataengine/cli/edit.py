@@ -110,6 +110,23 @@ def drop(store: StorePath, features: list[str], dry_run: DryRun = False, json: J
 
 
 @app.command()
+def merge(
+    store: StorePath,
+    other: Annotated[Path, typer.Argument(help="A store with the same features; it stays as it is.")],
+    dry_run: DryRun = False,
+    json: JsonFlag = False,
+) -> None:
+    """Append the episodes of another store, its videos shared by hard link; those that are there already stay out."""
+    from dataengine.store import Store, merging
+
+    first, second = Store.open(store), Store.open(other)
+    chosen = merging.coming(first, second)
+    what = merging.said(chosen, second) if dry_run else merging.merge(first, second).what
+    frames = int(second.table_of_episodes.length[chosen].sum()) if dry_run else 0
+    _show(what, not dry_run, len(first) + (len(chosen) if dry_run else 0), first.frames + frames, json)
+
+
+@app.command()
 def purge(store: StorePath, episodes: Episodes, dry_run: DryRun = False, json: JsonFlag = False) -> None:
     """Erase episodes for good, in labels, statistics and kept versions too: for a consent that was withdrawn."""
     _make(_edit(store).purge(episodes), dry_run, json)
@@ -192,9 +209,12 @@ def _state(name: str) -> Any:
 
 def _make(edit: Edit, dry_run: bool, json: bool) -> None:
     what = "; ".join(edit.what) if dry_run else edit.commit().what
-    episodes, frames = edit.outcome()
+    _show(what, not dry_run, *edit.outcome(), json)
+
+
+def _show(what: str, done: bool, episodes: int, frames: int, json: bool) -> None:
     if json:
-        show_json({"what": what, "done": not dry_run, "episodes": episodes, "frames": frames})
+        show_json({"what": what, "done": done, "episodes": episodes, "frames": frames})
     else:
-        then = "would leave" if dry_run else "the store has"
+        then = "the store has" if done else "would leave"
         console.print(f"{what}: {then} {episodes} episodes, {frames} frames", markup=False)

@@ -28,34 +28,43 @@ from dataengine.store.store import Store
 EPISODES_PER_DATA_FILE = 100
 
 
-def build(store: Store, change: Change, folder: Path) -> None:
-    """Write the changed version into an empty folder. Raises `StoreError`, `VideoError`."""
-    _Build(store, change, folder).run()
+def build(store: Store, change: Change, folder: Path, onto: Store | None = None) -> None:
+    """Write the changed version into an empty folder. Raises `StoreError`, `VideoError`.
+
+    onto: a store of the same features whose files are in the folder already: the version is that one, and after it the
+    changed episodes of `store`.
+    """
+    _Build(store, change, folder, onto).run()
 
 
 class _Build:
-    def __init__(self, store: Store, change: Change, folder: Path) -> None:
-        self.store, self.change, self.folder = store, change, folder
-        self.commit = versions.own_commit(store)
-        self.rows = EpisodeRows(store, self.commit, change)
+    def __init__(self, store: Store, change: Change, folder: Path, onto: Store | None) -> None:
+        self.store, self.change, self.folder, self.onto = store, change, folder, onto
+        self.base = store if onto is None else onto
+        self.commit = versions.own_commit(self.base)
+        self.rows = EpisodeRows(store, versions.own_commit(store), change, onto)
         kept = {key: feature for key, feature in store.features.items() if key not in change.drop}
         self.features = {change.rename.get(key, key): feature for key, feature in kept.items()} | dict(change.features)
+        if onto is not None:
+            self.features = onto.features
         self.languages = list(store.languages if change.languages is None else change.languages)
         sketch = self.commit.sketch
-        found = stats.from_table(files.read_table(store.root / sketch)) if sketch and not change.anew else {}
+        found = stats.from_table(files.read_table(self.base.root / sketch)) if sketch and not change.anew else {}
         self.sketches = {change.rename.get(k, k): s for k, s in found.items() if k not in change.drop}
 
     def run(self) -> None:
         next_data = self._data()
-        next_video = Videos(self.store, self.folder, self.rows, self.change).run(self.commit.next_video)
+        videos = Videos(self.store, self.folder, self.rows, self.change, renumber=self.onto is not None)
+        next_video = videos.run(self.commit.next_video)
         self._cameras()
         info = self._info()
         self._features_file()
-        if self.rows.tasks == list(self.store.tasks):
-            versions.share(self.store, self.folder, [layout.TASKS])
+        if self.rows.tasks == list(self.base.tasks):
+            versions.share(self.base, self.folder, [layout.TASKS])
         else:
             tasks.write(self.folder, self.rows.tasks)
         generation = self.commit.generation + 1
+        before = [] if self.onto is None else list(self.commit.episode_files)
         sketch, episode_files = None, []
         if len(self.rows):
             path = layout.episodes_path(self.commit.next_episodes)
@@ -65,19 +74,19 @@ class _Build:
             sketch = layout.sketch_path(generation)
             files.write_table(self.folder / sketch, stats.to_table(self.sketches))
         files.write_json(self.folder / layout.STATS, stats.as_json(self.sketches, info))
-        named = [layout.TASKS, layout.STATS, layout.FEATURES, *(p for p, _ in episode_files)]
+        named = [layout.TASKS, layout.STATS, layout.FEATURES, *(p for p, _ in (*before, *episode_files))]
         named += [sketch] if sketch else []
         edits = self.commit.edits
         if self.change.edits is not None:
             edits = (*self.change.edits[:-1], {**self.change.edits[-1], "generation": generation})
         changed = self.commit.next(
-            episodes=len(self.rows),
-            frames=int(self.rows.lengths.sum()),
+            episodes=info["total_episodes"],
+            frames=info["total_frames"],
             next_data=next_data,
             next_video=next_video,
             next_episodes=self.commit.next_episodes + len(episode_files),
             info=info,
-            episode_files=tuple(episode_files),
+            episode_files=(*before, *episode_files),
             sketch=sketch,
             materialized=self._materialized(),
             sha256={name: sha256_file(self.folder / name) for name in named},
@@ -92,7 +101,7 @@ class _Build:
         wanted = schema.data_schema(self.features, self.languages)
         shared = self._shared()
         fresh = self._fresh()
-        for key in fresh:
+        for key in fresh if self.onto is None else ():
             self.sketches.pop(key, None)
         number = self.commit.next_data
         paths = list(dict.fromkeys(self._place(place)[0] for place in range(shared)))
@@ -118,7 +127,7 @@ class _Build:
         change, old = self.change, self.store.table_of_episodes
         table = change.features or change.languages is not None or change.pack
         table = table or any(self.store.features[key].dtype != "video" for key in (*change.rename, *change.drop))
-        if table:
+        if table or self.onto is not None:
             return 0
         rows, count = self.rows, len(self.rows)
         same = (rows.order == np.arange(count)) & (rows.starts == old.start[rows.order])
@@ -178,9 +187,9 @@ class _Build:
         table = table.drop_columns([key for key in self.change.drop if key in table.column_names])
         table = table.rename_columns([self.change.rename.get(name, name) for name in table.column_names])
         spans = self._spans(group)
-        tasks = table.column("task_index").to_numpy()
+        tasks = schema.numbers(table.column("task_index"))
         given: dict[str, Any] = {
-            "episode_index": np.repeat(group, self.rows.lengths[group]),
+            "episode_index": self.rows.first + np.repeat(group, self.rows.lengths[group]),
             "index": np.arange(table.num_rows) + self.rows.starts[group[0]],
             "task_index": np.concatenate([self.rows.remap[p][tasks[s]] for p, s in zip(group, spans, strict=True)]),
         }
@@ -229,8 +238,11 @@ class _Build:
         table = table.set_column(place, "feature", pa.array([self.change.rename.get(k, k) for k in keys], pa.string()))
         table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
         camera_stats.write(self.folder, self.commit.generation + 1, table)
-        if anew:
-            self.sketches |= camera_stats.merged(table)
+        for key, sketch in camera_stats.merged(table).items() if anew else ():
+            if self.onto is not None and key in self.sketches:
+                self.sketches[key].merge(sketch)
+            else:
+                self.sketches[key] = sketch
 
     # -- what is said about the whole -------------------------------------------------------------------------
 
@@ -240,7 +252,8 @@ class _Build:
         info["features"] = {self.change.rename.get(key, key): entry for key, entry in described.items()}
         info["features"] |= {key: schema.to_info(feature) for key, feature in self.change.features.items()}
         info["features"] |= dict.fromkeys(self.languages, schema.LANGUAGE_INFO)
-        count, rows = len(self.rows), int(self.rows.lengths.sum())
+        count, rows = self.rows.first + len(self.rows), int(self.rows.lengths.sum())
+        rows += 0 if self.onto is None else self.onto.frames
         info |= {"total_episodes": count, "total_frames": rows, "total_tasks": len(self.rows.tasks)}
         info["splits"] = {"train": f"0:{count}"} if count else {}
         if not tables.video_keys(self.features):
@@ -248,6 +261,8 @@ class _Build:
         return info
 
     def _features_file(self) -> None:
+        if self.onto is not None:
+            return
         data = json.loads((self.store.root / layout.FEATURES).read_text())
         data["features"] = {key: schema.to_details(feature) for key, feature in self.features.items()}
         files.write_json(self.folder / layout.FEATURES, data)

@@ -19,15 +19,17 @@ from dataengine.store.store import Store
 class EpisodeRows:
     """order: `(N,)` positions in the old store. lengths, starts: `(N,)` frames and first frame of each episode.
 
-    tasks: all instructions that are left. remap: per episode, the new number of every old instruction.
+    tasks: all instructions that are left. remap: per episode, the new number of every old instruction. onto: a store
+    whose episodes and instructions come before these.
     """
 
-    def __init__(self, store: Store, commit: Commit, change: Change) -> None:
+    def __init__(self, store: Store, commit: Commit, change: Change, onto: Store | None = None) -> None:
         self.store, self.change = store, change
         self.order = np.arange(len(store)) if change.order is None else np.array(change.order, np.int64)
-        self.moved = not np.array_equal(self.order, np.arange(len(store)))
+        self.moved = onto is not None or not np.array_equal(self.order, np.arange(len(store)))
+        self.first, first_frame, self._before = (0, 0, ()) if onto is None else (len(onto), onto.frames, onto.tasks)
         self.lengths = store.table_of_episodes.length[self.order]
-        self.starts = (np.cumsum(self.lengths) - self.lengths).astype(np.int64)
+        self.starts = (first_frame + np.cumsum(self.lengths) - self.lengths).astype(np.int64)
         self._columns: dict[str, Any] = {}
         self._take(commit)
         self.tasks, self.remap = self._instructions()
@@ -58,6 +60,8 @@ class EpisodeRows:
 
     def same_tasks(self, place: int) -> bool:
         """Whether the instructions of an episode keep their numbers."""
+        if (self.remap[place] == np.arange(len(self.remap[place]))).all():
+            return True
         spoken = self.store.table_of_episodes.value("tasks", int(self.order[place])) or []
         used = [self.store.tasks.index(text) for text in spoken]
         return bool((self.remap[place][used] == used).all())
@@ -76,7 +80,7 @@ class EpisodeRows:
             before, key, after = tables.split(name)
             if key not in self.change.drop:
                 self._columns[f"{before}{self.change.rename.get(key, key)}{after}"] = table.column(name)
-        self._columns["episode_index"] = np.arange(len(self))
+        self._columns["episode_index"] = self.first + np.arange(len(self))
         self._columns["dataset_from_index"] = self.starts
         self._columns["dataset_to_index"] = self.starts + self.lengths
         for place, index in enumerate(self.order.tolist()):
@@ -94,7 +98,8 @@ class EpisodeRows:
         ]
         self._columns["tasks"] = said
         left = {text for spoken in said for text in spoken}
-        new = list(dict.fromkeys([*(text for text in old if text in left), *(t for spoken in said for t in spoken)]))
+        kept = [*self._before, *(text for text in old if text in left)]
+        new = list(dict.fromkeys([*kept, *(text for spoken in said for text in spoken)]))
         number = {text: index for index, text in enumerate(new)}
         return new, [np.array([number.get(c.get(t, t), -1) for t in old], np.int64) for c in texts]
 
@@ -104,7 +109,7 @@ class EpisodeRows:
         for name in (n for n in stats.NAMES if n not in ("std", "count")):
             was = self._columns[f"stats/index/{name}"].combine_chunks().flatten().to_numpy()
             self._columns[f"stats/index/{name}"] = (was + shift)[:, None].tolist()
-            self._columns[f"stats/episode_index/{name}"] = [[float(n)] for n in range(len(self))]
+            self._columns[f"stats/episode_index/{name}"] = [[float(self.first + n)] for n in range(len(self))]
 
 
 def _plain(column: Any) -> list[Any]:

@@ -17,10 +17,13 @@ from dataengine.video import CannotJoin, VideoClip, join, remux
 
 
 class Videos:
-    """Places the videos of the rows' episodes in `folder` and says in the rows where they are."""
+    """Places the videos of the rows' episodes in `folder` and says in the rows where they are.
 
-    def __init__(self, store: Store, folder: Path, rows: EpisodeRows, change: Change) -> None:
-        self.store, self.folder, self.rows, self.change = store, folder, rows, change
+    renumber: files that stay as they are get new numbers too, because their own are another store's.
+    """
+
+    def __init__(self, store: Store, folder: Path, rows: EpisodeRows, change: Change, renumber: bool = False) -> None:
+        self.store, self.folder, self.rows, self.change, self.renumber = store, folder, rows, change, renumber
         self._folders: set[Path] = set()
 
     def run(self, number: int) -> int:
@@ -38,22 +41,31 @@ class Videos:
         users = defaultdict(list)
         for index in range(len(self.store)):
             users[table.video(index, key)[0]].append(index)
+        whole = {path for path, users_of in users.items() if kept.issuperset(users_of)} - self.change.spoiled
+        linked: dict[str, int] = {}
         for place, index in enumerate(self.rows.order.tolist()):
             relative, _ = table.video(index, key)
-            if kept.issuperset(users[relative]) and relative not in self.change.spoiled:
-                self._link(key, relative)
-            else:
+            if relative not in whole:
                 self._cut(key, place, number)
                 number += 1
+            elif not self.renumber:
+                self._link(key, relative)
+            else:
+                if relative not in linked:
+                    linked[relative] = number
+                    self._link(key, relative, number)
+                    number += 1
+                self.rows.set(place, layout.columns(f"videos/{self._name(key)}", linked[relative]))
         return number
 
     def _name(self, key: str) -> str:
         return self.change.rename.get(key, key)
 
-    def _link(self, key: str, relative: str) -> None:
+    def _link(self, key: str, relative: str, number: int | None = None) -> None:
         source = safe_join(self.store.root, relative)
-        if self._name(key) != key:
-            relative = layout.video_path(self._name(key), layout.number_of(relative) or 0)
+        if self._name(key) != key or number is not None:
+            number = (layout.number_of(relative) or 0) if number is None else number
+            relative = layout.video_path(self._name(key), number)
         target = self.folder / relative
         if target.parent not in self._folders:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -144,11 +144,18 @@ class Episodes:
         keys, _ = self._files
         return int(self.length[(keys == keys[index]).all(1)].sum())
 
+    @cached_property
+    def _videos(self) -> dict[str, list[tuple]]:
+        """By camera, once it was asked for: chunk, file and from_timestamp of every episode."""
+        return {}
+
     def video(self, index: int, key: str) -> tuple[str, float]:
         """The video file of an episode's camera, and where in it the episode begins in [s]."""
         try:
-            begin = float(self.table.column(f"videos/{key}/from_timestamp")[index].as_py())
-            chunk, file = (int(self.table.column(f"videos/{key}/{n}")[index].as_py()) for n in _FILE)
+            if key not in self._videos:
+                columns = [self.table.column(f"videos/{key}/{name}").to_pylist() for name in (*_FILE, "from_timestamp")]
+                self._videos[key] = list(zip(*columns, strict=True))
+            chunk, file, begin = (kind(v) for kind, v in zip((int, int, float), self._videos[key][index], strict=True))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"the episodes table does not say where the video of {key!r} is") from error
         template = str(self.info.get("video_path") or layout.VIDEO_TEMPLATE)

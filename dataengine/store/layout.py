@@ -15,6 +15,7 @@ Files are numbered by one counter each (data, episodes, every camera); file `n` 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from dataengine.errors import UnsafeSource
@@ -71,12 +72,16 @@ def columns(prefix: str, number: int) -> dict[str, int]:
     return {f"{prefix}/chunk_index": chunk, f"{prefix}/file_index": file}
 
 
+_NUMBERED = re.compile(r"chunk-(\d+)/file-(\d+)\.\w+$")
+
+
 def number_of(path: str | Path) -> int | None:
     """The counter behind `…/chunk-CCC/file-FFF.ext`, or None for any other name."""
-    found = re.search(r"chunk-(\d+)/file-(\d+)\.\w+$", Path(path).as_posix())
+    found = _NUMBERED.search(path if isinstance(path, str) else path.as_posix())
     return int(found[1]) * CHUNK + int(found[2]) if found else None
 
 
+@lru_cache(maxsize=4096)
 def expand(template: str, chunk_index: int, file_index: int, video_key: str = "") -> str:
     """Fill in a path template of info.json by plain replacement.
 

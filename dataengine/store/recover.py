@@ -8,7 +8,7 @@ position are right again, then files that nothing points to go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dataengine.errors import DataEngineError, StoreError
@@ -82,27 +82,22 @@ def recover(root: Path) -> list[str]:
 
 def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
     listed = {path for path, _ in commit.episode_files} | {commit.sketch}
-    found = set()
-    for pattern in (
-        "data/*/*.parquet",
-        f"{layout.EPISODES}/*/*.parquet",
-        "videos/*/*/*.mp4",
-        f"{layout.OURS}/sketch-*",
-        f"{layout.CAMERAS}/*.parquet",
-    ):
-        for path in root.glob(pattern):
-            relative = path.relative_to(root).as_posix()
-            number = layout.number_of(relative)
-            if relative.startswith("data/"):
-                stray = number is None or number >= commit.next_data
-            elif relative.startswith("videos/"):
-                stray = number is not None and number >= commit.next_video
-            elif relative.startswith(layout.CAMERAS):
-                stray = (camera_stats.generation_of(path) or 0) > commit.generation
-            else:
-                stray = relative not in listed
-            if stray:
-                found.add(path)
+
+    def beyond(path: Path, limit: int, otherwise: bool) -> bool:
+        number = layout.number_of(path)
+        return otherwise if number is None else number >= limit
+
+    def unlisted(path: Path) -> bool:
+        return path.relative_to(root).as_posix() not in listed
+
+    strays: dict[str, Callable[[Path], bool]] = {
+        "data/*/*.parquet": lambda path: beyond(path, commit.next_data, True),
+        "videos/*/*/*.mp4": lambda path: beyond(path, commit.next_video, False),
+        f"{layout.EPISODES}/*/*.parquet": unlisted,
+        f"{layout.OURS}/sketch-*": unlisted,
+        f"{layout.CAMERAS}/*.parquet": lambda path: (camera_stats.generation_of(path) or 0) > commit.generation,
+    }
+    found = {path for pattern, stray in strays.items() for path in root.glob(pattern) if stray(path)}
     for folder in ("data", "videos", "meta", layout.LABELS):
         found |= set((root / folder).rglob("*.tmp"))
     if (root / _NOTED).exists() and (noted := read_json(root / _NOTED))["generation"] > commit.generation:

@@ -70,7 +70,7 @@ class Sketch:
         """`(N, D)` values of `frames` more frames."""
         x = np.asarray(values, np.float64)
         mean = x.mean(0)
-        found = [np.unique(b, return_counts=True) for b in _bins(x - self.centre).T]
+        found = [_counted(b) for b in _bins(x - self.centre).T]
         self._merge(
             frames,
             len(x),
@@ -152,6 +152,16 @@ def _bins(distance: np.ndarray) -> np.ndarray:
     size = np.maximum(np.abs(distance), _SMALLEST)
     index = np.ceil(np.log(size / _SMALLEST) / _LOG_GAMMA).astype(np.int64)
     return np.where(distance < 0, -index, index)
+
+
+def _counted(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bins that occur, ascending, and how often; without sorting where there are many values for few bins."""
+    low, high = int(bins.min()), int(bins.max())
+    if high - low > 4 * len(bins):
+        return np.unique(bins, return_counts=True)
+    counts = np.bincount(bins - low, minlength=high - low + 1)
+    seen = np.flatnonzero(counts)
+    return seen + low, counts[seen]
 
 
 def _middle(bins: np.ndarray) -> np.ndarray:

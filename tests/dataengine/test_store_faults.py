@@ -25,10 +25,11 @@ from store_made import SMALL, episode, store_of
 
 from dataengine.episode import Label
 from dataengine.errors import DataEngineError
-from dataengine.store import Edit, Store, files, history
+from dataengine.store import Edit, Store, files, history, merging
 
 EVERY = "DATAENGINE_FAULTS" in os.environ
-PLACES = (*DISK, (files, "exchange"), (os, "fsync"), (Path, "write_bytes"), (pq.ParquetWriter, "write_table"))
+WRITES = ((files, "write_arrow"), (Path, "write_bytes"), (pq.ParquetWriter, "write_table"))
+PLACES = (*DISK, (files, "exchange"), (os, "fsync"), *WRITES)
 
 
 @contextmanager
@@ -65,12 +66,17 @@ def label(store: Store) -> None:
     store.write_labels("score", {i: Label("episode", pa.table({"v": np.ones(1)})) for i in store.ids})
 
 
+def merge(store: Store) -> None:
+    merging.merge(store, Store.open(store.root.parent / "other"))
+
+
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "append": append,
     "edit": edit,
     "undo": history.undo,
     "compact": Store.compact,
     "label": label,
+    "merge": merge,
 }
 
 
@@ -82,8 +88,9 @@ def content(root: Path) -> tuple[str, dict[str, list[str]]]:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
     operation = OPERATIONS[name]
-    store = store_of(tmp_path / "base", [5] * 3)
+    store, other = store_of(tmp_path / "base", [5] * 3), store_of(tmp_path / "other", [4] * 5)
     label(store)
+    label(other)
     Edit(store).delete([0]).commit()
     shutil.copytree(store.root, tmp_path / "after")
     operation(Store.open(tmp_path / "after"))

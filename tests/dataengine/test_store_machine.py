@@ -25,7 +25,7 @@ from killing import DISK
 
 from dataengine.episode import Episode, Feature, Label, Meta, derived_id
 from dataengine.errors import StoreError
-from dataengine.store import Edit, Store, files, history
+from dataengine.store import Edit, Store, files, history, merging
 
 FEATURES = {"action": Feature("float32", (2,), role="action"), "next.reward": Feature("float32", (1,), role="reward")}
 SEQUENCES = int(os.environ.get("DATAENGINE_SEQUENCES", "20"))
@@ -114,6 +114,22 @@ class StoreMachine(RuleBasedStateMachine):
         assert one_by_one or kept in (0, count)
         self.model.episodes += new[:kept]
         self.model.states += [None] if kept else []
+
+    @rule(count=st.integers(1, 3), when=WHEN, known=st.booleans())
+    def merge(self, count: int, when: int, known: bool) -> None:
+        """Of a store that has new episodes, one with a label, and perhaps one that is here already."""
+        new = [self._episode(2 + n) for n in range(count)]
+        here = self.model.episodes[:1] if known else []
+        other = Store.create(self.folder / f"other{self.made}", fps=10, features=FEATURES)
+        with other.writer() as writer:
+            for one in (*here, *new):
+                writer.append(self._made(one))
+        other.write_labels("score", {new[0].id: Label("episode", pa.table({"n": [self.made]}))})
+        before = list(self.model.episodes)
+        if self._landed(lambda: merging.merge(self.store, other), when):
+            self.model.episodes = before + new
+            self.model.states.append(before)
+            self.model.labels[new[0].id] = self.made
 
     @precondition(lambda self: len(self.model.episodes) > 1)
     @rule(data=st.data(), when=WHEN)
