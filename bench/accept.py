@@ -22,6 +22,7 @@ MEASUREMENTS = (
     "appending",
     "writing",
     "reading",
+    "streaming",
     "editing",
     "codecs",
     "flips",

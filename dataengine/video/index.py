@@ -116,13 +116,21 @@ def index_own(path: Path) -> None:
     container, stream = open_video(path)
     with container:
         coding = _coding(container, stream)
-        parameters = _Parameters(coding)
-        for packet in packets_at(path, samples, np.flatnonzero(samples.key)):
-            parameters.add(packet)
-    shown = [(time, time, key) for time, key in zip(samples.time.tolist(), samples.key.tolist(), strict=True)]
-    base = Fraction(1, samples.timescale)
-    index = _index(shown, [], base, int(samples.size.sum()), parameters.digest(), coding)
-    _indices[file_key(path)] = index
+    keys = np.flatnonzero(samples.key)
+    parameters = _Parameters(coding)
+    for packet in packets_at(path, samples, keys):
+        parameters.add(packet)
+    _indices[file_key(path)] = PacketIndex(
+        times=samples.time,
+        order=np.arange(len(samples.time)),
+        keys=keys,
+        key_seek=samples.time[keys],
+        hidden=np.empty(0, np.int64),
+        time_base=Fraction(1, samples.timescale),
+        size=int(samples.size.sum()),
+        extradata_sha=parameters.digest(),
+        coding=coding,
+    )
 
 
 def keep_index(old: FileKey, new: FileKey) -> None:
