@@ -110,6 +110,12 @@ def drop(store: StorePath, features: list[str], dry_run: DryRun = False, json: J
 
 
 @app.command()
+def recount(store: StorePath, dry_run: DryRun = False, json: JsonFlag = False) -> None:
+    """Take the statistics of cameras from every picture, where a video was copied and only sampled; decodes those."""
+    _make(_edit(store).recount(), dry_run, json)
+
+
+@app.command()
 def merge(
     store: StorePath,
     other: Annotated[Path, typer.Argument(help="A store with the same features; it stays as it is.")],

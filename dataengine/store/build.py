@@ -228,11 +228,17 @@ class _Build:
     def _cameras(self) -> None:
         """Statistics of pictures: those of the episodes that are left, each as it was taken."""
         paths = [path.relative_to(self.store.root).as_posix() for path in camera_stats.paths(self.store.root)]
-        anew = self.rows.moved or self.change.anew
+        anew = self.rows.moved or self.change.anew or self.change.recount
         if not (anew or self.change.rename or self.change.drop or self.change.pack):
             versions.share(self.store, self.folder, paths)
             return
-        table = camera_stats.read(self.store, [self.store.ids[index] for index in self.rows.order.tolist()])
+        ids = [self.store.ids[index] for index in self.rows.order.tolist()]
+        table = camera_stats.counted(self.store, ids) if self.change.recount else camera_stats.read(self.store, ids)
+        found = camera_stats.sketches(table) if self.change.recount else {}
+        for place, identity in enumerate(ids):
+            for key, sketch in found.get(identity, {}).items():
+                summary = stats.shaped(sketch.summary(), self.store.features[key])
+                self.rows.set(place, {f"stats/{key}/{name}": value for name, value in summary.items()})
         keys = table.column("feature").to_pylist()
         place = table.schema.get_field_index("feature")
         table = table.set_column(place, "feature", pa.array([self.change.rename.get(k, k) for k in keys], pa.string()))

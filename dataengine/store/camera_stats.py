@@ -7,7 +7,7 @@ episode, camera and channel. Only edits read them; rows of episodes that are gon
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataengine.errors import StoreError
+from dataengine.progress import track
 from dataengine.store import files, layout, stats
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.store import Store
@@ -53,7 +54,26 @@ def read(store: Store, ids: Collection[str]) -> pa.Table:
         table = table.filter(pc.is_in(table.column("episode_id"), pa.array(list(missing), pa.string())))
         missing -= set(table.column("episode_id").to_pylist())
         parts.append(table)
-    return pa.concat_tables([*parts, to_table({identity: _decoded(store, identity) for identity in sorted(missing)})])
+    return pa.concat_tables([*parts, to_table({i: _decoded(store, i, store.cameras) for i in sorted(missing)})])
+
+
+def sketches(table: pa.Table) -> dict[str, dict[str, stats.Sketch]]:
+    """The rows of a table by episode id and camera."""
+    ids = table.column("episode_id")
+    return {
+        identity: stats.from_table(table.filter(pc.equal(ids, identity)).drop_columns(["episode_id"]))
+        for identity in ids.unique().to_pylist()
+    }
+
+
+def counted(store: Store, ids: Collection[str]) -> pa.Table:
+    """Like `read`, but of every picture: a video of which only a sample was looked at is decoded to the end."""
+    found = sketches(read(store, ids))
+    for identity in track(ids, total=len(ids), what="counting pictures"):
+        length = int(store.table_of_episodes.length[store.index(identity)])
+        some = [key for key in store.cameras if found[identity][key].frames < length]
+        found[identity] |= _decoded(store, identity, some)
+    return to_table(found)
 
 
 def merged(table: pa.Table) -> dict[str, stats.Sketch]:
@@ -95,9 +115,9 @@ def _histogram(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return bins.astype(np.int32), counts
 
 
-def _decoded(store: Store, identity: str) -> dict[str, stats.Sketch]:
+def _decoded(store: Store, identity: str, cameras: Iterable[str]) -> dict[str, stats.Sketch]:
     found = {}
-    for key in store.cameras:
+    for key in cameras:
         seen = PictureStats(store.features[key])
         for frame in store.clip(store.index(identity), key).frames():
             seen.update(frame)

@@ -21,8 +21,8 @@ class Change:
     `columns(position)` gives them for an episode: arrays of numbers by feature key, Arrow arrays by language column.
     languages: language columns of the new table. materialized: as in the commit record. pack: write data files anew.
     join_videos: pack mp4s as well. spoiled: files that are not what was written, so none of them is shared. anew: no
-    statistics that stand in the store are used. edits: the log of the new version, `build` completes its last entry;
-    None: as it is, and the old version is not kept.
+    statistics that stand in the store are used. recount: statistics of cameras are those of every picture. edits: the
+    log of the new version, `build` completes its last entry; None: as it is, and the old version is not kept.
     """
 
     order: Sequence[int] | None = None
@@ -38,4 +38,5 @@ class Change:
     join_videos: bool = False
     spoiled: frozenset[str] = frozenset()
     anew: bool = False
+    recount: bool = False
     edits: tuple[Mapping[str, Any], ...] | None = None

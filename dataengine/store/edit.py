@@ -56,6 +56,7 @@ class Edit:
         self._features: dict[str, Feature] = {}
         self._columns: dict[str, Callable[[int], np.ndarray]] = {}
         self._purged: set[str] = set()
+        self._recount = False
 
     # -- episodes -------------------------------------------------------------------------------------------
 
@@ -154,6 +155,11 @@ class Edit:
         self._features[key] = feature
         self._columns[key] = column
         return self._said(f"add {key}")
+
+    def recount(self) -> Edit:
+        """Statistics of cameras from every picture: copied videos, of which a sample was looked at, are decoded."""
+        self._recount = True
+        return self._said("count every picture")
 
     # -- making it so ---------------------------------------------------------------------------------------
 
@@ -257,6 +263,7 @@ class Edit:
             drop=frozenset(self._drop),
             features=self._features,
             columns=columns if self._columns else None,
+            recount=self._recount,
             edits=edits,
         )
 

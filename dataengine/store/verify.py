@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dataengine.errors import DataEngineError, StoreError
+from dataengine.progress import track
 from dataengine.store import files, labels, layout, metadata, verify_files
 from dataengine.store.commit import Commit
 from dataengine.store.digest import digest
@@ -59,7 +60,7 @@ def _verify(root: Path, deep: bool, quick: bool) -> VerifyReport:
         return VerifyReport(tuple(problems), 0, 0, len(found.seen), None, deep, tuple(notes), "metadata")
     rows, videos = Rows(store, found), Videos(store, found)
     problems += _table(store) if commit else [*_table(store), *_info(store)]
-    for index in range(len(store)):
+    for index in track(range(len(store)), total=len(store), what="verifying episodes"):
         problems += _quick(store, rows, index) if quick else rows.check(index)
         problems += videos.check(index, deep=deep, quick=quick)
     problems += verify_files.strays(root, {*_named(store)}, store.commit)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from store_made import FPS, FRONT, SMALL, store_of
 
 from dataengine.episode import Feature
-from dataengine.store import stats
+from dataengine.store import Edit, Store, history, stats
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.stats import ALPHA, QUANTILES, Sketch, sketch_column
 
@@ -110,3 +114,38 @@ def test_kept_and_read_again() -> None:
             np.testing.assert_array_equal(value, after[key].summary()[name])
     with pytest.raises(ValueError, match="different centres"):
         after["action"].merge(sketch_column(values[5:], FEATURE))
+
+
+def test_copied_videos_are_counted_whole_when_asked(tmp_path: Path) -> None:
+    """A copied video is sampled, and says so; after `recount` the statistics are numpy's over every picture."""
+    first = store_of(tmp_path / "first", [30, 40])
+    copied = Store.create(tmp_path / "copied", fps=FPS, features=SMALL)
+    with copied.writer() as writer:
+        for one in first:
+            writer.append(one)
+    assert copied.stats()[FRONT]["count"] < 70
+    entry = Edit(copied).recount().commit()
+    assert entry.what == "count every picture" and copied.verify(deep=True).ok
+    assert Edit(copied).outcome() == (2, 70)
+    pictures = [np.stack(list(copied.clip(n, FRONT).frames())) / 255 for n in range(2)]
+    check_pictures(copied.stats()[FRONT], np.concatenate(pictures))
+    for n, shown in enumerate(pictures):
+        table = pq.read_table(next((copied.root / "meta/episodes").rglob("*.parquet"))).to_pylist()
+        said = {name: np.array(table[n][f"stats/{FRONT}/{name}"]) for name in stats.NAMES}
+        check_pictures(said, shown)
+    Edit(copied).delete([1]).commit()
+    check_pictures(copied.stats()[FRONT], pictures[0])
+    history.undo(copied)
+    history.undo(copied)
+    assert copied.stats()[FRONT]["count"] < 70
+
+
+def check_pictures(said: Mapping[str, np.ndarray], shown: np.ndarray) -> None:
+    """shown: `(T, H, W, 3)` in 0..1."""
+    assert np.ravel(said["count"]).tolist() == [len(shown)]
+    axes = (0, 1, 2)
+    wanted = {"mean": shown.mean(axes), "std": shown.std(axes), "min": shown.min(axes), "max": shown.max(axes)}
+    for name, want in wanted.items():
+        np.testing.assert_allclose(np.ravel(said[name]), want, rtol=1e-9, atol=1e-12, err_msg=name)
+    for name, share in QUANTILES.items():
+        np.testing.assert_allclose(np.ravel(said[name]), np.quantile(shown, share, axes), atol=1.01 / 255, err_msg=name)
