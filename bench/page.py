@@ -46,6 +46,7 @@ def sections() -> Iterator[Section]:
     for name, make in (
         ("writing", _writing),
         ("reading", _reading),
+        ("streaming", _streaming),
         ("editing", _editing),
         ("opening", _opening),
         ("appending", _appending),
@@ -111,6 +112,15 @@ def _reading(f: dict[str, Any]) -> Part:
     return "Reading for training", "Shuffled batches of 32, chunks of 16 actions, two cameras of 256×256.", lines, notes
 
 
+def _streaming(f: dict[str, Any]) -> Part:
+    minutes = f["resident_mib_by_minute"]
+    notes = [
+        f"Resident memory after the first minute {minutes[1]:.0f} MiB, in the last of {f['minutes']} "
+        f"{minutes[-1]:.0f} MiB; {f['samples_per_second']} samples a second, first batch after {f['first_batch_s']} s."
+    ]
+    return "A long stream", f"24 × 200 frames, epoch after epoch, a buffer of {f['buffer_mib']} MiB.", [], notes
+
+
 def _editing(f: dict[str, Any]) -> Part:
     s = f["seconds"]
     lines = [
@@ -126,7 +136,9 @@ def _editing(f: dict[str, Any]) -> Part:
         ),
     ]
     notes = [
-        f"Adding a column takes {f['add_column_of_bare_rewrite']:.2f} of rewriting the files that change (at most 1.5)."
+        f"Adding a column takes {f['add_column_of_bare_rewrite']:.2f} of rewriting the files that change (at most "
+        f"1.5), merging with a thousand other episodes {f['merge_of_bare_rewrite']:.2f}, and "
+        f"{f['merge_of_bare_rewrite_with_a_file_per_video']:.2f} where each of their 2000 videos is a file to link."
     ]
     return "Editing", "A dataset of 1000 episodes; stock LeRobot reads the same rows afterwards.", lines, notes
 
