@@ -60,7 +60,7 @@ def merge(store: Store, other: Store) -> history.Entry:
                 f"nothing to do: {store.root} has, or had and lost by an edit, all episodes of {other.root}"
             )
         entry = history.entry(store, said(chosen, other), store.ids)
-        change = Change(order=chosen, edits=(*versions.own_commit(store).edits, entry))
+        change = Change(order=chosen, episodes=_said(other, chosen), edits=(*versions.own_commit(store).edits, entry))
         with versions.next_version(store, keep=True) as folder:
             _share(store, folder)
             build(other, change, folder, onto=store)
@@ -71,6 +71,15 @@ def merge(store: Store, other: Store) -> history.Entry:
 def said(chosen: list[int], other: Store) -> str:
     """In words, for the log."""
     return f"merge {len(chosen)} episode{'' if len(chosen) == 1 else 's'} of {other.root.name}"
+
+
+def _said(other: Store, chosen: list[int]) -> dict[int, dict[str, str]]:
+    """What holds for all of the other store and may not hold here, said of each episode that does not say it itself."""
+    table, found = other.table_of_episodes, {}
+    for index in chosen:
+        facts = {"embodiment": other.embodiment, "licence": other.licence}
+        found[index] = {name: fact for name, fact in facts.items() if fact and not table.value(name, index)}
+    return {index: facts for index, facts in found.items() if facts}
 
 
 def _share(store: Store, folder: Path) -> None:

@@ -158,3 +158,14 @@ def test_stores_that_do_not_fit_are_refused_with_the_reason(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="itself"):
         merging.merge(one, Store.open(one.root))
     assert one.verify().ok and not history.log(one)
+
+
+def test_what_the_other_store_says_of_all_is_said_of_each(tmp_path: Path) -> None:
+    one = Store.create(tmp_path / "one", fps=FPS, features=SMALL, embodiment="aloha", licence="mit")
+    two = Store.create(tmp_path / "two", fps=FPS, features=SMALL, embodiment="so101", licence="cc-by-4.0")
+    for store, seed in ((one, 1), (two, 2)):
+        with store.writer() as writer:
+            writer.append(episode(seed, 4, SMALL))
+    merging.merge(one, two)
+    assert [one[n].meta.embodiment for n in range(2)] == ["aloha", "so101"]
+    assert one[1].meta.licence == "cc-by-4.0" and one.verify().ok
