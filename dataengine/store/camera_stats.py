@@ -66,6 +66,16 @@ def sketches(table: pa.Table) -> dict[str, dict[str, stats.Sketch]]:
     }
 
 
+def sampled(store: Store) -> bool:
+    """Whether of some camera not every picture was looked at, or it is not known."""
+    least: dict[str, int] = {}
+    for path in paths(store.root):  # the last word counts
+        table = files.read_table(path, ["episode_id", "frames"]).group_by("episode_id").aggregate([("frames", "min")])
+        least |= dict(zip(table.column("episode_id").to_pylist(), table.column("frames_min").to_pylist(), strict=True))
+    lengths = zip(store.ids, store.table_of_episodes.length.tolist(), strict=True)
+    return bool(store.cameras) and any(least.get(identity, 0) < length for identity, length in lengths)
+
+
 def counted(store: Store, ids: Collection[str]) -> pa.Table:
     """Like `read`, but of every picture: a video of which only a sample was looked at is decoded to the end."""
     found = sketches(read(store, ids))

@@ -20,7 +20,7 @@ import numpy as np
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import ConfigError, StoreError
-from dataengine.store import compact, files, history, labels, schema, versions
+from dataengine.store import camera_stats, compact, files, history, labels, schema, versions
 from dataengine.store.change import Change
 from dataengine.store.lock import label_lock
 from dataengine.store.store import Store
@@ -158,6 +158,8 @@ class Edit:
 
     def recount(self) -> Edit:
         """Statistics of cameras from every picture: copied videos, of which a sample was looked at, are decoded."""
+        if not camera_stats.sampled(self.store):
+            raise ConfigError(f"nothing to count: every picture of {self.store.root} was looked at")
         self._recount = True
         return self._said("count every picture")
 

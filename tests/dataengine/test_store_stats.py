@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as npst
 from store_made import FPS, FRONT, SMALL, store_of
 
 from dataengine.episode import Feature
+from dataengine.errors import ConfigError
 from dataengine.store import Edit, Store, history, stats
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.stats import ALPHA, QUANTILES, Sketch, sketch_column
@@ -127,6 +128,9 @@ def test_copied_videos_are_counted_whole_when_asked(tmp_path: Path) -> None:
     entry = Edit(copied).recount().commit()
     assert entry.what == "count every picture" and copied.verify(deep=True).ok
     assert Edit(copied).outcome() == (2, 70)
+    for store in (first, copied):
+        with pytest.raises(ConfigError, match="every picture"):
+            Edit(store).recount()
     pictures = [np.stack(list(copied.clip(n, FRONT).frames())) / 255 for n in range(2)]
     check_pictures(copied.stats()[FRONT], np.concatenate(pictures))
     for n, shown in enumerate(pictures):
