@@ -55,3 +55,20 @@ def test_every_edit_says_what_it_did(store: Path) -> None:
     assert "yes" not in run("log", store) and Store.open(store).verify().ok
     with pytest.raises(DataEngineError, match="not among the 3"):
         run("delete", store, "9")
+
+
+def test_another_store_is_merged_and_pictures_are_counted(store: Path, tmp_path: Path) -> None:
+    other = store_of(tmp_path / "other", [5, 6, 7, 8, 9, 10])
+    assert (
+        run("merge", store, other.root, "--dry-run") == "merge 2 episodes of other: would leave 6 episodes, 45 frames"
+    )
+    assert len(Store.open(store)) == 4
+    assert run("merge", store, other.root) == "merge 2 episodes of other: the store has 6 episodes, 45 frames"
+    with pytest.raises(DataEngineError, match="nothing to do"):
+        run("merge", store, other.root)
+    with pytest.raises(DataEngineError, match="every picture"):
+        run("recount", store)
+    with (copied := Store.create(tmp_path / "copied", fps=other.fps, features=other.features)).writer() as writer:
+        writer.append(other[5])
+    said = json.loads(run("recount", copied.root, "--json"))
+    assert said == {"what": "count every picture", "done": True, "episodes": 1, "frames": 10}

@@ -144,6 +144,17 @@ def test_copied_videos_are_counted_whole_when_asked(tmp_path: Path) -> None:
     assert copied.stats()[FRONT]["count"] < 70
 
 
+def test_a_camera_is_renamed_and_counted_in_one_edit(tmp_path: Path) -> None:
+    copied = Store.create(tmp_path / "copied", fps=FPS, features=SMALL)
+    with copied.writer() as writer:
+        writer.append(store_of(tmp_path / "first", [30])[0])
+    Edit(copied).rename(FRONT, "observation.images.new").recount().commit()
+    (row,) = pq.read_table(next((copied.root / "meta/episodes").rglob("*.parquet"))).to_pylist()
+    shown = np.stack(list(copied.clip(0, "observation.images.new").frames())) / 255
+    check_pictures({name: np.array(row[f"stats/observation.images.new/{name}"]) for name in stats.NAMES}, shown)
+    assert copied.verify(deep=True).ok
+
+
 def check_pictures(said: Mapping[str, np.ndarray], shown: np.ndarray) -> None:
     """shown: `(T, H, W, 3)` in 0..1."""
     assert np.ravel(said["count"]).tolist() == [len(shown)]
