@@ -237,10 +237,8 @@ class _Build:
         found = camera_stats.sketches(table) if self.change.recount else {}
         for place, identity in enumerate(ids):
             for key, sketch in found.get(identity, {}).items():
-                summary, named = (
-                    stats.shaped(sketch.summary(), self.store.features[key]),
-                    self.change.rename.get(key, key),
-                )
+                named = self.change.rename.get(key, key)
+                summary = stats.shaped(sketch.summary(), self.store.features[key])
                 self.rows.set(place, {f"stats/{named}/{name}": value for name, value in summary.items()})
         keys = table.column("feature").to_pylist()
         place = table.schema.get_field_index("feature")
