@@ -75,6 +75,10 @@ class MachineError(DataEngineError):
     """The machine fails whatever is tried on it, such as a full disk; no episode's fault."""
 
 
+class RobotError(DataEngineError):
+    """A robot, camera or teleoperator that does not answer, is not calibrated or cannot do what is asked of it."""
+
+
 class Refused(DataEngineError):
     """Something that would leave the machine must not: preflight found a reason."""
 

@@ -26,7 +26,9 @@ from dataengine.source import EpisodeRef, Plan
 
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 takes 1e-3 for text
 
-Kind = Literal["converters", "collectors", "annotators", "stages", "jobs", "worlds", "policies", "tokenizers"]
+Kind = Literal[
+    "converters", "collectors", "annotators", "stages", "jobs", "worlds", "policies", "tokenizers", "robots", "devices"
+]
 
 
 @dataclass(frozen=True)
