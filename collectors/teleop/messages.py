@@ -56,8 +56,11 @@ class Input:
     keys: codes of keys that are down (`KeyboardEvent.code`). axes: numbers of the device – gamepad: its axes; pointer
     and touch: drag x, y in widths of the picture and wheel or pinch, each summed up since the page was opened, so that
     differences of two messages are what was dragged between them; phone: quaternion x y z w of its orientation, then
-    translation if known [m]. buttons: 0 to 1 each. seq: counts up; older ones than the newest are dropped. sent: the
-    page's own clock [ms], given back in `Status.echo` so that it can measure the way there and back.
+    translation if known [m]. buttons: 0 to 1 each – gamepad: in the order of the standard mapping; pointer: left,
+    middle, right; touch: one finger is down, two are; phone: clutch (a finger rests on the page), gripper closed, up,
+    down. seq: counts up; older ones than the newest are dropped. sent: the page's own clock [ms], given back in
+    `Status.echo` so that it can measure the way there and back. While anything is held down a page sends the state at
+    least every 100 ms, changed or not: what is silent for 250 ms counts as let go.
     """
 
     source: Source
