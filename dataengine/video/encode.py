@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -58,7 +59,8 @@ class Encoder:
     """Frames pushed one at a time into `target`, which appears when `close` has checked it.
 
     Colour frames are `(H, W, 3)` uint8 RGB; depth frames `(H, W, 1)` float32 metres, kept by `depth`. Memory does
-    not grow with the number of frames. Leaving the `with` block by an exception leaves no file.
+    not grow with the number of frames. Leaving the `with` block by an exception leaves no file. tap: sees every packet
+    as it is encoded, and whether it is a keyframe; `extradata` holds the parameters that go before the first.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Encoder:
         codec: Codec = DEFAULT,
         kind: Literal["rgb", "depth"] = "rgb",
         depth: DepthCoding | None = None,
+        tap: Callable[[bytes, bool], object] | None = None,
     ) -> None:
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
             raise VideoError(target, f"pictures of {width}×{height} cannot be encoded")
@@ -79,7 +82,7 @@ class Encoder:
         self.codec = codec if kind == "rgb" else depth_codec(codec)
         self._shape = (height, width, 3 if kind == "rgb" else 1)
         self._depth = None if kind == "rgb" else depth or DepthCoding()
-        self._rate = frame_rate(fps)
+        self._rate, self._tap = frame_rate(fps), tap
         self._partial = self.target.with_name(f".{self.target.name}.partial")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self._output: OutputContainer | None = open_output(self._partial, self._rate)
@@ -89,6 +92,10 @@ class Encoder:
         except BaseException:
             self.abort()
             raise
+
+    @property
+    def extradata(self) -> bytes:
+        return self._stream.codec_context.extradata or b""
 
     def add(self, frame: np.ndarray) -> None:
         """Encode one frame. Raises `VideoError` when its shape or type is another than promised."""
@@ -151,6 +158,8 @@ class Encoder:
         assert self._output is not None
         with reading(self.target, "cannot be encoded"):
             for packet in self._stream.encode(picture):
+                if self._tap is not None:
+                    self._tap(bytes(packet), packet.is_keyframe)
                 self._output.mux(packet)
 
     def __enter__(self) -> Self:
