@@ -81,6 +81,8 @@ def next_version(store: Store, *, keep: bool) -> Iterator[Path]:
             (work / layout.PRIVATE).mkdir(exist_ok=True)
             for name in SHARED:
                 os.link(root / name, work / name)
+            if (root / layout.RECORDER).exists():
+                files.share(root / layout.RECORDER, work / layout.RECORDER)
             if (root / layout.HISTORY).exists():
                 (root / layout.HISTORY).rename(work / layout.HISTORY)
             files.exchange(root, work)
