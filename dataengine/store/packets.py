@@ -15,6 +15,7 @@ import numpy as np
 from dataengine.errors import VideoError
 from dataengine.remote import is_remote, openable
 from dataengine.video.samples import packets_at, samples_of
+from dataengine.video.written import digest_of
 
 _MANY = 200  # packets; fewer are demuxed as soon as the header is understood
 
@@ -30,13 +31,13 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
             stream = next((s for s in container.streams.video if s.codec_context is not None), None)
             if stream is None or stream.time_base is None:
                 raise VideoError(path, "holds no video stream that can be decoded")
-            head = f"{stream.codec_context.name}\0".encode() + bytes(stream.codec_context.extradata or b"")
+            codec, extradata = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
             low = float((begin - 0.5 / fps) / stream.time_base)
             high = low + float(length / fps / stream.time_base)
             if (samples := samples_of(path) if length > _MANY and not is_remote(path) else None) is not None:
                 wanted = np.flatnonzero((samples.time > low) & (samples.time < high))
                 digests = [hashlib.sha256(packet).digest() for packet in packets_at(path, samples, wanted)]
-                return hashlib.sha256(head + b"".join(digests)).hexdigest(), len(digests)
+                return digest_of(codec, extradata, digests), len(digests)
             if begin > 1.0:
                 container.seek(int(low), stream=stream)
             for packet in container.demux(stream):
@@ -49,4 +50,4 @@ def packet_digest(path: Path, begin: float, length: int, fps: float) -> tuple[st
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, f"cannot be read: {error}") from error
     found.sort()
-    return hashlib.sha256(head + b"".join(digest for _, digest in found)).hexdigest(), len(found)
+    return digest_of(codec, extradata, (digest for _, digest in found)), len(found)

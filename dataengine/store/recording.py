@@ -10,7 +10,6 @@ import queue
 import threading
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -82,19 +81,18 @@ class Recording:
         store = self.writer.store
         shard = self._folder.with_name(f"{self._folder.name}-sealed")
         try:
-            threads = max(len(self._cameras), 1)
-            with ThreadPoolExecutor(threads) as pool:
-                written = dict(zip(self._cameras, pool.map(_Camera.finish, self._cameras.values()), strict=True))
             episode = Episode(
                 self.identity,
                 store.fps,
                 dict(store.features),
                 {key: np.stack(column) if column else np.zeros(0) for key, column in self._columns.items()},
-                {key: part.clip for key, part in written.items()},
+                {key: camera.clip() for key, camera in self._cameras.items()},
                 dict(labels or {}),
                 meta,
                 frame_tasks,
             )
+            written = {key: camera.finish for key, camera in self._cameras.items()}
+            threads = max(len(written), 1)
             made = seal(episode, shard, features=store.features, codec=store.codec, threads=threads, written=written)
             return self.writer.commit(made)
         finally:
@@ -138,6 +136,7 @@ class _Camera:
         feature = store.features[key]
         self._depth = DepthCoding.from_info(feature.info)
         self._stats = PictureStats(feature)
+        self._fps, self._shape, self._frames = store.fps, feature.shape, 0
         height, width, _ = feature.shape
         self._encoder = Encoder(path, height, width, store.fps, store.codec, self._kind, self._depth)
         picture = height * width * (3 if self._depth is None else 4)
@@ -154,6 +153,12 @@ class _Camera:
         if self._failure is not None:
             raise self._failure
         self.waiting.put(picture)
+        self._frames += 1
+
+    def clip(self) -> VideoClip:
+        """The file that `finish` closes."""
+        height, width, _ = self._shape
+        return VideoClip(self._encoder.target, 0, self._frames, self._fps, height, width, self._kind, self._depth)
 
     def finish(self) -> Written:
         """Encode what waits and close the file."""
@@ -161,12 +166,7 @@ class _Camera:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-        encoder = self._encoder
-        info = encoder.close()
-        clip = VideoClip(
-            encoder.target, 0, encoder.frames, float(info.fps), info.height, info.width, self._kind, self._depth
-        )
-        return Written(clip, info, self._stats.sketch())
+        return Written(self.clip(), self._encoder.close(), self._stats.sketch())
 
     def abort(self) -> None:
         self._failure = self._failure or RuntimeError("the recording is over")

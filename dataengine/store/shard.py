@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,13 +118,13 @@ def seal(
     features: Mapping[str, Feature],
     codec: Codec = DEFAULT,
     threads: int = 1,
-    written: Mapping[str, Written] | None = None,
+    written: Mapping[str, Written | Callable[[], Written]] | None = None,
 ) -> Shard:
     """Write `episode` as a shard into `folder`, which appears only when it is whole.
 
     features: the store's. A camera that is a span of a video file is cut out of it by packets, everything else is
-    encoded with `codec`, every frame once and counted, as many cameras at a time as `threads`. Raises `EpisodeError`,
-    `VideoError`.
+    encoded with `codec`, every frame once and counted, as many cameras at a time as `threads`. written: cameras that
+    are encoded already, or what closes their files and gives them. Raises `EpisodeError`, `VideoError`.
     """
     folder = Path(folder)
     episode = _with_label_columns(episode, features).check()
@@ -139,9 +139,10 @@ def seal(
     try:
         sketches: dict[str, stats.Sketch] = {}
         videos = {k: clip for k, clip in episode.clips.items() if features[k].dtype == "video"} | dict(written or {})
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads) as pool:  # the table is made while cameras are finished
             each = pool.map if threads > 1 else map
             done = each(lambda k: _seal_video(episode, k, videos[k], work, features[k], codec), videos)
+            data = _seal_table(episode, work, features, sketches)
             sealed = dict(zip(videos, done, strict=True))
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -149,7 +150,7 @@ def seal(
             "fps": episode.fps,
             "length": episode.length,
             "meta": meta_to_json(episode.meta),
-            "data": _seal_table(episode, work, features, sketches),
+            "data": data,
             "videos": {key: entry for key, (entry, _) in sealed.items()},
             "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
         }
@@ -208,10 +209,11 @@ def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, s
 
 
 def _seal_video(
-    episode: Episode, key: str, clip: Clip | Written, work: Path, feature: Feature, codec: Codec
+    episode: Episode, key: str, clip: Clip | Written | Callable[[], Written], work: Path, feature: Feature, codec: Codec
 ) -> tuple[dict[str, Any], stats.Sketch]:
     target, depth = work / f"{key}.mp4", DepthCoding.from_info(feature.info)
     settings: Codec | None = codec if depth is None else DEPTH
+    clip = clip() if callable(clip) else clip
     if isinstance(clip, Written):
         clip.clip.path.rename(target)
         info, sketch = clip.info, clip.sketch
@@ -227,7 +229,9 @@ def _seal_video(
                 encoder.add(frame)
             info = encoder.close()
         sketch = seen.sketch()
-    packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
+    packets, count = info.digest, info.frames
+    if not packets:
+        packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
     if not info.frames == count == episode.length:
         raise EpisodeError(episode.id, f"its video has {info.frames} frames, {episode.length} are needed", feature=key)
     return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}, sketch

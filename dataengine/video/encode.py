@@ -23,9 +23,9 @@ from dataengine.errors import VideoError
 from dataengine.video.codec import DEFAULT, DEPTH, Codec
 from dataengine.video.container import MAX_PIXELS, MAX_SIDE, reading
 from dataengine.video.depth import PIX_FMT, DepthCoding
-from dataengine.video.index import index_own
 from dataengine.video.probe import VideoInfo, probe
 from dataengine.video.reader import rename
+from dataengine.video.written import Noted
 
 os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 prints a banner for every file otherwise; errors stay
 
@@ -89,6 +89,7 @@ class Encoder:
         try:
             with reading(target, "cannot be encoded"):
                 self._stream = self._add_stream(height, width)
+            self._noted = Noted(self._stream.codec_context, self._rate)
         except BaseException:
             self.abort()
             raise
@@ -115,8 +116,7 @@ class Encoder:
             with reading(self.target, "cannot be written"):
                 self._output.close()
             self._output = None
-            index_own(self._partial)
-            return finish(self._partial, self.target, self.frames)
+            return finish(self._partial, self.target, self.frames, self._noted.info(self._partial))
         finally:
             self.abort()
 
@@ -158,6 +158,7 @@ class Encoder:
         assert self._output is not None
         with reading(self.target, "cannot be encoded"):
             for packet in self._stream.encode(picture):
+                self._noted.add(packet)
                 if self._tap is not None:
                     self._tap(bytes(packet), packet.is_keyframe)
                 self._output.mux(packet)
@@ -193,9 +194,14 @@ def depth_codec(codec: Codec) -> Codec:
     return codec if codec.pix_fmt == PIX_FMT else replace(DEPTH, threads=codec.threads)
 
 
-def finish(partial: Path, target: Path, frames: int, *, reencoded: int | None = None) -> VideoInfo:
-    """Check a written file, make it readable for all (a temporary name must not decide that) and give it its name."""
-    info = probe(partial)
+def finish(
+    partial: Path, target: Path, frames: int, known: VideoInfo | None = None, *, reencoded: int | None = None
+) -> VideoInfo:
+    """Check a written file, make it readable for all (a temporary name must not decide that) and give it its name.
+
+    known: about the file; None: it is probed.
+    """
+    info = known or probe(partial)
     if info.frames != frames:
         raise VideoError(target, f"{frames} frames went in and {info.frames} came out")
     partial.chmod(0o644)

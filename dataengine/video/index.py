@@ -22,7 +22,6 @@ from dataengine.errors import VideoError
 from dataengine.remote import is_remote
 from dataengine.video import nal
 from dataengine.video.container import FileKey, file_key, open_video, reading
-from dataengine.video.samples import packets_at, samples_of
 
 _KEPT = 512
 
@@ -108,29 +107,9 @@ def index_of(path: str | Path, opened: tuple[InputContainer, VideoStream] | None
     return _indices[key]
 
 
-def index_own(path: Path) -> None:
-    """Index a file that was just written here: by its header, whose word is good, and its keyframes."""
-    samples = samples_of(path)
-    if samples is None:
-        return
-    container, stream = open_video(path)
-    with container:
-        coding = _coding(container, stream)
-    keys = np.flatnonzero(samples.key)
-    parameters = _Parameters(coding)
-    for packet in packets_at(path, samples, keys):
-        parameters.add(packet)
-    _indices[file_key(path)] = PacketIndex(
-        times=samples.time,
-        order=np.arange(len(samples.time)),
-        keys=keys,
-        key_seek=samples.time[keys],
-        hidden=np.empty(0, np.int64),
-        time_base=Fraction(1, samples.timescale),
-        size=int(samples.size.sum()),
-        extradata_sha=parameters.digest(),
-        coding=coding,
-    )
+def keep(path: Path, index: PacketIndex) -> None:
+    """Know the index of a file that was just written here."""
+    _indices[file_key(path)] = index
 
 
 def keep_index(old: FileKey, new: FileKey) -> None:
@@ -154,7 +133,7 @@ def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> P
     shown: list[tuple[int | None, int | None, bool]] = []
     hidden: list[int] = []
     size = 0
-    parameters = _Parameters(coding)
+    parameters = Parameters(coding)
     with reading(path):
         for packet in container.demux(stream):
             if not packet.size:
@@ -189,7 +168,7 @@ def _coding(container: InputContainer, stream: VideoStream) -> Coding:
     )
 
 
-class _Parameters:
+class Parameters:
     """Collects the parameter sets inside keyframes that the header does not hold."""
 
     def __init__(self, coding: Coding) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from dataengine.remote import is_remote
 from dataengine.video.codec import Codec
 from dataengine.video.container import FileKey, file_key
 from dataengine.video.depth import DepthCoding
+from dataengine.video.index import PacketIndex
 from dataengine.video.reader import borrowed
 
 
@@ -25,7 +26,8 @@ class VideoInfo:
     ones. kind: "depth" for grey of more than 8 bits. extradata_sha: over the codec's parameters, those inside the
     stream included; files are joined only when it is equal. rotation: degrees a player turns the picture; decoding
     does not. tags: what else the container says (may name places, people, devices; never copied). reencoded: how
-    many frames the call that made this file had to encode anew.
+    many frames the call that made this file had to encode anew. digest: `digest_of` its packets, where they were noted
+    when it was encoded; then it has no tags.
     """
 
     codec: str
@@ -43,6 +45,7 @@ class VideoInfo:
     rotation: int = 0
     size: int = 0
     reencoded: int = 0
+    digest: str = field(default="", compare=False)
 
 
 def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
@@ -58,7 +61,12 @@ def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
                 raise VideoError(path, f"frame {n} is {size}")
             rotation = int(picture.rotation)
         tags, has_audio = reader.tags, reader.has_audio
-    rate = index.rate()
+    return replace(info_of(index), has_audio=has_audio, tags=tags, rotation=rotation)
+
+
+def info_of(index: PacketIndex) -> VideoInfo:
+    """What the index of a file says about it; without sound, tags and rotation."""
+    rate, coding = index.rate(), index.coding
     deep = coding.pix_fmt.startswith("gray") and VideoFormat(coding.pix_fmt).components[0].bits > 8
     return VideoInfo(
         codec=coding.codec,
@@ -67,13 +75,11 @@ def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
         height=coding.height,
         fps=rate or coding.average_rate,
         frames=len(index),
-        has_audio=has_audio,
+        has_audio=False,
         kind="depth" if deep else "rgb",
         extradata_sha=index.extradata_sha,
-        tags=tags,
         constant=rate is not None,
         reordered=index.reordered,
-        rotation=rotation,
         size=index.size,
     )
 

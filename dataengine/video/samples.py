@@ -21,13 +21,20 @@ _Boxes = dict[bytes, list[memoryview]]
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Packets in the order of the file, which is that of showing: `(N,)` int64 place and size [bytes], time [1 /
-    timescale s], and `(N,)` bool keyframe, as the header has it."""
+    timescale s], and `(N,)` bool keyframe, as the header has it. description: of the codec, a box `stsd`."""
 
     place: np.ndarray
     size: np.ndarray
     time: np.ndarray
     key: np.ndarray
     timescale: int
+    description: memoryview
+
+    def extradata(self) -> bytes:
+        """What FFmpeg gives a decoder of the one codec that a file of ours has (avcC, hvcC)."""
+        ((entry,),) = _boxes(self.description[8:]).values()
+        boxes = _boxes(entry[78:])  # after what every picture has: sizes, depth
+        return bytes(next(content for kind, (content,) in boxes.items() if kind in (b"avcC", b"hvcC")))
 
 
 def samples_of(path: Path) -> Samples | None:
@@ -111,7 +118,7 @@ def _samples(moov: _Boxes, end: int) -> Samples | None:
     place = np.repeat(chunks, per_chunk) + before - np.repeat(before[start], per_chunk)
     if (size <= 0).any() or (place + size).max() > end:
         return None
-    return Samples(place, size, np.cumsum(step) - step, key, timescale)
+    return Samples(place, size, np.cumsum(step) - step, key, timescale, _only(table, b"stsd"))
 
 
 def _clock(header: memoryview) -> tuple[int, int]:

@@ -84,7 +84,7 @@ def test_nothing_stays_of_what_is_not_saved(tmp_path: Path) -> None:
             for frame in frames_of(one):
                 recording.add(frame | {"action": np.full(2, np.nan, np.float32)})
             recording.save(one.meta)
-        with pytest.raises(VideoError, match="no frames"), writer.record() as recording:
+        with pytest.raises(EpisodeError, match="no frames"), writer.record() as recording:
             recording.save(one.meta)
         with pytest.raises(EpisodeError, match="no task"), writer.record() as recording:
             recording.add(frames_of(one)[0])

@@ -17,7 +17,7 @@ from video_foreign import by_hand, moving, psnr
 
 from dataengine.episode import ArrayClip
 from dataengine.errors import ConfigError, VideoError
-from dataengine.video import Codec, Encoder, VideoClip, encode, probe
+from dataengine.video import Codec, Encoder, VideoClip, encode, probe, remux
 from dataengine.video.container import open_video
 from dataengine.video.reader import borrowed
 
@@ -174,10 +174,9 @@ def test_encoder_refuses_nonsense(tmp_path: Path) -> None:
             Codec(**arguments)  # type: ignore[arg-type]
 
 
-def test_a_file_just_written_is_not_opened_again_under_its_final_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its reader goes along with the rename, and says the final name where something is wrong."""
+def test_a_file_just_written_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was encoded not at all; the reader of one that was copied goes along with the rename, and says the
+    final name where something is wrong."""
     opened = []
 
     def opening(path: str | Path) -> Any:
@@ -186,7 +185,11 @@ def test_a_file_just_written_is_not_opened_again_under_its_final_name(
 
     monkeypatch.setattr("dataengine.video.reader.open_video", opening)
     frames = moving(20)
-    encode(ArrayClip(frames, 30.0), tmp_path / "x.mp4", Codec(gop=5))
+    encode(ArrayClip(frames, 30.0), tmp_path / "made.mp4", Codec(gop=5))
+    clip = VideoClip.from_file(tmp_path / "made.mp4", trusted=True)
+    assert not opened and len(list(clip.frames())) == 20
+    remux(clip, tmp_path / "x.mp4")
+    opened.remove("made.mp4")
     clip = VideoClip.from_file(tmp_path / "x.mp4", trusted=True)
     assert psnr(np.stack(list(clip.frames(7, 9))), frames[7:9]) > 27
     assert opened == [".x.mp4.partial"]
