@@ -46,12 +46,12 @@ for verb in (
     publish.publish,
     train.train,
     evaluate.evaluate,
-    collect.collect,
     plugins.plugins,
     doctor.doctor,
     demo.demo,
 ):
     app.command()(verb)
+app.add_typer(collect.app, name="collect")
 app.add_typer(hub.app, name="hub")
 app.add_typer(edit.app, name="edit")
 

@@ -1,29 +1,30 @@
-"""`dataengine collect`: record episodes from a live source into a store."""
+"""`dataengine collect`: record episodes from a live source into a store. One thin module per verb."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+import typer.core
 
-from dataengine.cli.output import console, typed
+from dataengine.cli import collect_any, collect_expert
 
 
-def collect(
-    source: Annotated[str, typer.Argument(help="A collector, e.g. expert (see `dataengine plugins`).")],
-    store: Annotated[Path, typer.Argument(help="The store to append to; made when it is not there.")],
-    set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE for the collector, e.g. episodes=50.")] = [],  # noqa: B006
-) -> None:
-    """Record episodes; run it again to go on where it stopped."""
-    from dataengine.doctor import require
-    from dataengine.plugins import make
-    from dataengine.progress import track
-    from dataengine.store.gather import append_all
+class Sources(typer.core.TyperGroup):
+    """What is no verb of its own is the name of an installed collector."""
 
-    if source == "expert":
-        require("sim")
-    collector = make("collectors", source, typed(set_))
-    episodes = track(collector.collect(), total=getattr(collector, "episodes", None), what="recording")
-    count = append_all(episodes, store)
-    console.print(f"{count} new episodes in {store}", markup=False)
+    def get_command(self, ctx: typer.Context, name: str) -> typer.core.TyperCommand | None:  # type: ignore[override]
+        found = super().get_command(ctx, name)
+        if found is None and not name.startswith("-"):
+            found = collect_any.command(name)
+        return found  # type: ignore[return-value]
+
+
+app = typer.Typer(cls=Sources, help="Record episodes from a live source into a store.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Record episodes from a live source into a store: one of the verbs below, or any installed collector
+    (`dataengine plugins`)."""
+
+
+app.command("expert")(collect_expert.expert)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,65 @@ class World(Protocol):
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]: ...
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]: ...
+
+
+class Kinematics(NamedTuple):
+    """For solvers of inverse kinematics: a MuJoCo model with the arm in it, the names of the arm's joints in the order
+    of the state, and the name of the site that is the tool."""
+
+    model: Any
+    joints: tuple[str, ...]
+    site: str
+
+
+@runtime_checkable
+class LiveWorld(World, Protocol):
+    """A world that a person can act in while it runs: physics, sensing and drawing can be had one by one.
+
+    Physics belongs to one thread; `render` may be called from any, and draws a `still` while physics goes on.
+    """
+
+    @property
+    def joint_names(self) -> tuple[str, ...]: ...
+    @property
+    def joint_limits(self) -> np.ndarray:
+        """`(J, 2)` lower and upper [rad]."""
+        ...
+
+    @property
+    def kinematics(self) -> Kinematics | None:
+        """None where the world is not MuJoCo's."""
+        ...
+
+    def advance(self, action: np.ndarray) -> None:
+        """The physics of one step alone: no picture, no verdict, no clock."""
+        ...
+
+    def observe_state(self) -> Observation:
+        """The observation without pictures."""
+        ...
+
+    def hold_action(self) -> np.ndarray:
+        """The action that keeps the arm where it is and the gripper's grip as it was told."""
+        ...
+
+    def verdict(self) -> tuple[float, dict[str, Any]]:
+        """Progress, 0 to 1, and `info` as of now."""
+        ...
+
+    def still(self) -> Any:
+        """A small, picklable copy of what is needed to draw this instant."""
+        ...
+
+    def render(self, camera: str, size: int, still: Any = None, what: str = "rgb") -> np.ndarray:
+        """A picture of a still, or of now: `(size, size, 3)` uint8, or with `what="depth"` `(size, size, 1)` [m]."""
+        ...
+
+    def snapshot(self) -> Any:
+        """The whole state, picklable; `restore` goes on from it exactly as this world would have."""
+        ...
+
+    def restore(self, snapshot: Any) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Policies that know nothing: what a learned one must beat.
 
-Each is a `Policy` for the tabletop's action space (`spaces.py`).
+Each is a `Policy` for the action space of one of the tabletop's arms (`spaces.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import numpy as np
 from dataengine.episode import Episode
 from dataengine.errors import ConfigError
 from dataengine.plugins import Policy
-from dataengine.sim.spaces import ACTION_HIGH, ACTION_LOW, ACTION_NAMES, STATE_NAMES
-
-_MEASURED = np.array([STATE_NAMES.index(name) for name in ACTION_NAMES])  # where the action's names stand in the state
+from dataengine.sim.arms import ARMS
 
 
 @dataclass
 class RepeatLast:
     """Repeats the last action; there is none at first, so it holds the tool where it finds it."""
 
+    arm: str = "five"
     _held: np.ndarray | None = field(default=None, init=False, repr=False)
 
     def reset(self) -> None:
@@ -29,7 +28,9 @@ class RepeatLast:
 
     def act(self, observation: Mapping[str, np.ndarray], instruction: str) -> np.ndarray:
         if self._held is None:
-            self._held = observation["observation.state"][_MEASURED].astype(np.float32)
+            names = ARMS[self.arm].state_names  # the action's names stand among them
+            measured = [names.index(name) for name in ARMS[self.arm].action_names]
+            self._held = observation["observation.state"][measured].astype(np.float32)
         return self._held[None]
 
 
@@ -42,7 +43,7 @@ class MeanAction:
     @classmethod
     def of(cls, episodes: Iterable[Episode]) -> MeanAction:
         """The mean over all frames. Raises `ConfigError` where there are none."""
-        total, frames = np.zeros(len(ACTION_NAMES)), 0
+        total, frames = np.zeros(()), 0
         for episode in episodes:
             total, frames = total + episode.frames["action"].sum(0, dtype=np.float64), frames + episode.length
         if frames == 0:
@@ -62,6 +63,7 @@ class RandomTargets:
     it begins."""
 
     hold: int = 8
+    arm: str = "five"
     _rng: np.random.Generator | None = field(default=None, init=False, repr=False)
 
     def reset(self) -> None:
@@ -70,7 +72,8 @@ class RandomTargets:
     def act(self, observation: Mapping[str, np.ndarray], instruction: str) -> np.ndarray:
         if self._rng is None:
             self._rng = np.random.default_rng(np.frombuffer(observation["observation.state"].tobytes(), np.uint32))
-        return np.tile(self._rng.uniform(ACTION_LOW, ACTION_HIGH).astype(np.float32), (self.hold, 1))
+        body = ARMS[self.arm]
+        return np.tile(self._rng.uniform(body.action_low, body.action_high).astype(np.float32), (self.hold, 1))
 
 
 @dataclass

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataengine.sim.base import Demonstration
-from dataengine.sim.expert import CLOSED, OPEN, Expert
+from dataengine.sim.expert import Expert
+from dataengine.sim.rules.base import CLOSED, OPEN
 from dataengine.sim.spaces import diagnostics
+from dataengine.sim.truth import columns as truth_columns
+from dataengine.sim.truth import features as truth_features
 
 if TYPE_CHECKING:
     from dataengine.sim.world import Tabletop
 
-AFTER = 3  # steps that are still kept after success
-CORRELATION = 0.5  # of the noise from one step to the next
+AFTER = 0.3  # [s] that are still kept after success
+CORRELATION = 0.5  # of the noise from one tenth of a second to the next
 STAGINGS = 6  # ways to miss that are tried before an episode begins as usual
-YAW_NOISE = 8.0  # [rad/m] noise of the yaw for each metre of noise of the position
+ANGLE_NOISE = 8.0  # [rad/m] noise of the angles for each metre of noise of the position
 
 
 def demonstrate(
@@ -34,18 +37,28 @@ def demonstrate(
     """
     observation, _ = world.reset(seed=seed, options={"task": task})
     rng = np.random.default_rng([seed, *task.encode(), attempt])
-    staged = rng.random() < recovery and world.task.kind != "push" and stage_empty_grasp(world, rng)
+    staged = rng.random() < recovery and bool(world.task.grasps) and stage_empty_grasp(world, rng)
     if staged:
         observation = world.observe()
     expert = Expert(world.scene, world.task, rng)
-    drift = np.zeros(4)
+    keep = CORRELATION ** (10 / world.fps)
+    size = len(world.body.pose_names)
+    scale = np.array([1, 1, 1, *[ANGLE_NOISE] * (size - 3)])
+    drift = np.zeros(size)
+    padding = _state_size(world) - len(world.scene.state)
     rows: list[dict[str, np.ndarray | float | bool]] = []
-    left = AFTER
+    left = round(AFTER * world.fps)
     while True:
         action = expert.act()
-        drift = CORRELATION * drift + np.sqrt(1 - CORRELATION**2) * noise * rng.normal(size=4) * [1, 1, 1, YAW_NOISE]
+        drift = keep * drift + np.sqrt(1 - keep**2) * noise * rng.normal(size=size) * scale
         executed = (action + np.append(drift, 0.0)).astype(np.float32)
-        row = {**observation, "action": action, "collect.executed_action": executed, "sim.state": world.scene.state}
+        row = {
+            **observation,
+            "action": action,
+            "collect.executed_action": executed,
+            "sim.state": np.pad(world.scene.state, (0, padding)),
+            **(truth_columns(world.scene, world.truth, world.kinds) if world.truth else {}),
+        }
         observation, reward, _, truncated, info = world.step(executed)
         done = truncated or info["wrong_object"] or (info["is_success"] and left == 0)
         left -= info["is_success"]
@@ -54,8 +67,9 @@ def demonstrate(
             break
     columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
     columns["next.reward"] = columns["next.reward"].astype(np.float32)
+    told = truth_features(world.truth, world.kinds)
     return Demonstration(
-        features={**world.features, **diagnostics(columns["sim.state"].shape[1])},
+        features={**world.features, **diagnostics(world.body, columns["sim.state"].shape[1]), **told},
         columns={key: column for key, column in columns.items() if not key.startswith("observation.images.")},
         pictures={key: column for key, column in columns.items() if key.startswith("observation.images.")},
         instruction=world.instruction,
@@ -67,22 +81,28 @@ def demonstrate(
 def stage_empty_grasp(world: Tabletop, rng: np.random.Generator) -> bool:
     """Bring the arm to where a missed grasp ends: closed beside the target, on the table or already lifted.
 
-    Gives False, with the scene as it was, where no way was found that moves no cube.
+    Gives False, with the scene as it was, where no way was found that moves no thing.
     """
-    scene, target = world.scene, world.task.target
+    scene, target, arm = world.scene, world.task.grasps, world.body
     start = scene.snapshot()
-    before = {colour: scene.cube(colour) for colour in (target, *world.task.others)}
+    before = {name: scene.position(name) for name in scene.kind.thing}
+    pause = world.fps / 10
     for _ in range(STAGINGS):
         yaw = scene.tool[3] + rng.uniform(-0.6, 0.6)
-        # Missed across the jaw: along it, a finger would have come down on the cube.
+        # Missed across the jaw: along it, a finger would have come down on the thing.
         way = yaw + rng.choice([0.0, np.pi]) + rng.uniform(-0.6, 0.6)
         beside = before[target][:2] + rng.uniform(0.028, 0.05) * np.array([np.cos(way), np.sin(way)])
         over, down = np.array([*beside, 0.07, yaw]), np.array([*beside, rng.uniform(0.014, 0.03), yaw])
         lifted = np.array([*beside, down[2] + rng.choice([0.0, rng.uniform(0.01, 0.07)]), yaw])
-        for pose, opening, steps in ((over, OPEN, 6), (down, OPEN, 4), (down, CLOSED, 4), (lifted, CLOSED, 3)):
-            for _ in range(steps):
-                world.advance(np.array([*pose, opening]))
-        if all(np.linalg.norm(scene.cube(colour) - place) < 0.002 for colour, place in before.items()):
+        for place, opening, steps in ((over, OPEN, 6), (down, OPEN, 4), (down, CLOSED, 4), (lifted, CLOSED, 3)):
+            for _ in range(round(steps * pause)):
+                world.advance(np.array([*arm.upright(place), opening]))
+        if all(np.linalg.norm(scene.position(name) - place) < 0.002 for name, place in before.items()):
             return True
         scene.restore(start)
     return False
+
+
+def _state_size(world: Tabletop) -> int:
+    """Length of the longest state of the world's kinds; shorter ones are filled up with zeros."""
+    return max(world.scene_of(kind.name).state_size for kind in world.kinds)

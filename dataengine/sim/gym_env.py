@@ -1,7 +1,9 @@
-"""The tabletop for those who speak Gymnasium: importing this file registers `dataengine/tabletop`.
+"""The tabletop for those who speak Gymnasium: importing this file registers `dataengine/tabletop`, and every task on its
+own as `dataengine/<task>`.
 
-`gymnasium.make("dataengine.sim.gym_env:dataengine/tabletop", task="pick_red")`. Observations are nested as LeRobot
-expects them: `{"agent_pos": (10,) float32, "pixels": {camera: (H, W, 3) uint8}}`; the rest is `world.py`'s.
+`gymnasium.make("dataengine.sim.gym_env:dataengine/tabletop", task="pick_red", arm="five", fps=10)`. Observations are
+nested as LeRobot expects them: `{"agent_pos": (S,) float32, "pixels": {camera: (H, W, 3) uint8}}`; the rest is
+`world.py`'s.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from dataengine.sim.cameras import CAMERAS, render
-from dataengine.sim.spaces import ACTION_HIGH, ACTION_LOW, STATE_NAMES
+from dataengine.sim.tasks import TASKS
 from dataengine.sim.world import FPS, Tabletop
 
 ID = "dataengine/tabletop"
@@ -28,18 +29,22 @@ class TabletopEnv(gym.Env):
         self,
         task: str = "pick_red",
         image_size: int = 96,
-        cameras: tuple[str, ...] = CAMERAS,
+        cameras: tuple[str, ...] = ("front", "wrist"),
+        arm: str = "five",
+        fps: float = FPS,
         render_mode: str = "rgb_array",
     ) -> None:
         self.render_mode = render_mode
-        self.world = Tabletop(tasks=(task,), image_size=image_size, cameras=tuple(cameras))
+        self.world = Tabletop(tasks=(task,), image_size=image_size, cameras=tuple(cameras), arm=arm, fps=fps)
+        self.metadata = {**self.metadata, "render_fps": self.world.fps}
         self.task = task
-        self._max_episode_steps = self.world.task.max_steps
+        self._max_episode_steps = self.world.max_steps
         picture = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.action_space = gym.spaces.Box(ACTION_LOW, ACTION_HIGH, dtype=np.float32)
+        body = self.world.body
+        self.action_space = gym.spaces.Box(body.action_low, body.action_high, dtype=np.float32)
         self.observation_space = gym.spaces.Dict(
             {
-                "agent_pos": gym.spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32),
+                "agent_pos": gym.spaces.Box(-np.inf, np.inf, (len(body.state_names),), np.float32),
                 "pixels": gym.spaces.Dict(dict.fromkeys(cameras, picture)),
             }
         )
@@ -62,7 +67,7 @@ class TabletopEnv(gym.Env):
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """The front camera, `(image_size, image_size, 3)` uint8."""
-        return render(self.world.scene, "front", self.world.image_size)
+        return self.world.render("front", self.world.image_size)
 
 
 def _nested(observation: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -75,3 +80,9 @@ def _nested(observation: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 if ID not in gym.registry:
     gym.register(ID, entry_point="dataengine.sim.gym_env:TabletopEnv")
+    for name, task in TASKS.items():
+        gym.register(
+            f"dataengine/{name}",
+            entry_point="dataengine.sim.gym_env:TabletopEnv",
+            kwargs={"task": name, "arm": task.arms[0]},
+        )

@@ -1,149 +1,97 @@
-"""The table and what lies on it: model, random layouts, and what can be measured in it.
-
-A layout depends on the seed alone, never on the task, so that every instruction is possible in every scene.
-"""
+"""A scene in motion, and what can be measured in it, in the base frame [m, rad, s]."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
 
-from dataengine.sim.arm import FINGER_STROKE, FINGERS, JOINTS, actuators_xml, arm_xml, defaults_xml
-from dataengine.sim.kinematics import inverse
+from dataengine.sim.arms import ARMS
+from dataengine.sim.arms.hand import FINGER_STROKE, FINGERS
+from dataengine.sim.furniture import DRAWER_TRAVEL
+from dataengine.sim.kinds import KINDS
+from dataengine.sim.layout import Layout
+from dataengine.sim.model import load_model, substeps
+from dataengine.sim.rotations import quaternion
 
-COLOURS = {"red": "0.88 0.10 0.10 1", "blue": "0.10 0.22 0.92 1"}
-CUBE_HALF = 0.015  # [m]
-PAD_HALF = 0.04  # [m]
-TIMESTEP = 0.005  # [s]
-
-# Centres of cubes and pad, (x, y) in [m], and how far apart they start.
-AREA_LOW, AREA_HIGH = np.array([0.17, -0.13]), np.array([0.32, 0.13])
-CUBE_TO_CUBE, CUBE_TO_PAD = 0.075, 0.085
-
-HOME = np.array([0.21, 0.0, 0.15, 0.0])  # (x, y, z, yaw) where the tool starts, before its own variation
+_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
+GRIPPER_BODIES = ("hand", *FINGERS)
 
 
-def _cube_xml(colour: str) -> str:
-    return f"""
-    <body name="{colour}"><freejoint name="{colour}"/>
-      <geom name="{colour}" type="box" size="{CUBE_HALF} {CUBE_HALF} {CUBE_HALF}" mass="0.025" rgba="{COLOURS[colour]}"
-            friction="1 0.01 0.0005" condim="4" solref="0.01 1"/>
-    </body>"""
+class Still(NamedTuple):
+    """One instant, as much as is needed to draw it: small, picklable, and not touched by what happens after it.
 
+    qpos: all joint positions; mocap: positions and quaternions `(M, 7)` of the furniture.
+    """
 
-def model_xml() -> str:
-    """The whole world as MJCF. The pad is flat paint on the table and collides with nothing."""
-    return f"""
-<mujoco model="tabletop">
-  <compiler angle="radian" autolimits="true"/>
-  <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
-  <size memory="4M"/>
-  <visual>
-    <quality shadowsize="0" offsamples="0" numslices="12" numstacks="8" numquads="1"/>
-    <headlight ambient="0.45 0.45 0.45" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
-    <global offwidth="640" offheight="640"/>
-    <map znear="0.02" zfar="5"/>
-  </visual>
-  <default>{defaults_xml()}</default>
-  <worldbody>
-    <light pos="0.3 -0.5 1.2" dir="0 0.4 -1" diffuse="0.5 0.5 0.5" specular="0 0 0" castshadow="false"/>
-    <geom name="table" type="plane" size="1.2 1.2 0.1" rgba="0.62 0.58 0.52 1" friction="1 0.01 0.0005"/>
-    <camera name="front" mode="fixed" pos="0.66 0 0.42" xyaxes="0 1 0 -0.66 0 0.75" fovy="34"/>
-    <body name="pad" mocap="true">
-      <geom name="pad" type="box" size="{PAD_HALF} {PAD_HALF} 0.0005" rgba="0.16 0.62 0.30 1" class="shown"/>
-    </body>
-    {arm_xml()}
-    {"".join(_cube_xml(colour) for colour in COLOURS)}
-  </worldbody>
-  {actuators_xml()}
-</mujoco>"""
-
-
-@cache
-def load_model() -> mujoco.MjModel:
-    """The compiled model, made once per process; nothing changes it."""
-    return mujoco.MjModel.from_xml_string(model_xml())
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where things start. Cubes and pad are `(x, y, yaw)` [m, m, rad], the tool is `(x, y, z, yaw)`."""
-
-    cubes: dict[str, np.ndarray]
-    pad: np.ndarray
-    tool: np.ndarray
-
-    @classmethod
-    def sample(cls, seed: int) -> Layout:
-        """The layout of a seed, by rejection: things stay apart so that each can be grasped."""
-        rng = np.random.default_rng(seed)
-        while True:
-            places = rng.uniform(AREA_LOW, AREA_HIGH, (len(COLOURS) + 1, 2))
-            pad, cubes = places[0], places[1:]
-            gaps = np.linalg.norm(cubes[:, None] - cubes[None], axis=-1) + np.eye(len(cubes))
-            if gaps.min() > CUBE_TO_CUBE and np.linalg.norm(cubes - pad, axis=-1).min() > CUBE_TO_PAD:
-                break
-        yaws = rng.uniform(-np.pi, np.pi, len(COLOURS) + 1)
-        tool = HOME + rng.uniform(-1, 1, 4) * np.array([0.03, 0.05, 0.02, 0.15])
-        return cls(
-            cubes={c: np.array([*p, yaw]) for c, p, yaw in zip(COLOURS, cubes, yaws[1:], strict=True)},
-            pad=np.array([*pad, yaws[0]]),
-            tool=tool,
-        )
+    arm: str
+    kind: str
+    fps: float
+    qpos: np.ndarray
+    mocap: np.ndarray
 
 
 class Scene:
-    """A model in motion, and what can be measured in it, in the base frame [m, rad, s]."""
+    """The arm, things and furniture of one kind."""
 
-    def __init__(self) -> None:
-        self.model = load_model()
-        self.data = mujoco.MjData(self.model)
-        m = self.model
-        self._joints = np.array([m.joint(name).qposadr[0] for name in JOINTS])
+    def __init__(self, arm: str = "five", kind: str = "cubes", fps: float = 10.0) -> None:
+        self.arm, self.kind, self.fps = ARMS[arm], KINDS[kind], float(fps)
+        self.model = m = load_model(arm, kind, self.fps)
+        self.data = mujoco.MjData(m)
+        self._substeps = substeps(self.fps)
+        self._joints = np.array([m.joint(name).qposadr[0] for name in self.arm.joints])
         self._fingers = np.array([m.joint(name).qposadr[0] for name in FINGERS])
-        self._cubes = {colour: m.joint(colour).qposadr[0] for colour in COLOURS}
-        self._cube_dofs = {colour: m.joint(colour).dofadr[0] for colour in COLOURS}
-        self._geoms = {name: m.geom(name).id for name in (*COLOURS, "table", "palm", *(f"{f}_pad" for f in FINGERS))}
+        self._things = {name: m.joint(name).qposadr[0] for name in self.kind.thing}
+        self._dofs = {name: m.joint(name).dofadr[0] for name in self.kind.thing}
+        self._bodies = {m.body(k).name: k for k in range(m.nbody)}
+        self._mocap = {name: int(m.body(name).mocapid[0]) for name in self.kind.piece}
+        self._slides = {n: m.joint(n).qposadr[0] for n, piece in self.kind.piece.items() if piece.shape == "drawer"}
         self._ee = m.site("ee").id
 
     def place(self, layout: Layout) -> None:
         """Put everything where the layout says, at rest, the gripper open."""
         mujoco.mj_resetData(self.model, self.data)
-        joints = inverse(layout.tool)
+        joints = self.arm.inverse(self.arm.upright(layout.tool))
         self.data.qpos[self._joints] = joints
         self.data.qpos[self._fingers] = FINGER_STROKE
         self.data.ctrl[:] = [*joints, FINGER_STROKE]
-        for colour, (x, y, yaw) in layout.cubes.items():
-            start = self._cubes[colour]
-            self.data.qpos[start : start + 7] = [x, y, CUBE_HALF, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
-        x, y, yaw = layout.pad
-        self.data.mocap_pos[0] = [x, y, 0.0]
-        self.data.mocap_quat[0] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+        for name, (x, y, z, yaw) in layout.things.items():
+            start = self._things[name]
+            self.data.qpos[start : start + 7] = [x, y, z, *quaternion(yaw)]
+        for name, (x, y, yaw) in layout.furniture.items():
+            self.data.mocap_pos[self._mocap[name]] = [x, y, 0.0]
+            self.data.mocap_quat[self._mocap[name]] = quaternion(yaw)
+        for name, share in layout.slides.items():
+            self.data.qpos[self._slides[name]] = share * DRAWER_TRAVEL
         mujoco.mj_forward(self.model, self.data)
 
-    def advance(self, joints: np.ndarray, gripper: float, seconds: float) -> None:
-        """Run physics with servo targets: joint angles `(5,)` [rad] and opening of the gripper, 0 to 1."""
+    def advance(self, joints: np.ndarray, gripper: float, steps: int = 1) -> None:
+        """Run physics for some actions' time with servo targets: joint angles `(J,)` [rad] and opening, 0 to 1."""
         self.data.ctrl[:] = [*joints, gripper * FINGER_STROKE]
-        mujoco.mj_step(self.model, self.data, nstep=round(seconds / TIMESTEP))
+        mujoco.mj_step(self.model, self.data, nstep=steps * self._substeps)
         mujoco.mj_forward(self.model, self.data)
 
     def snapshot(self) -> np.ndarray:
-        """Everything physics needs to go on from here."""
-        state = np.empty(mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION))
-        mujoco.mj_getState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        """Everything physics needs to go on from here exactly as it would have."""
+        state = np.empty(mujoco.mj_stateSize(self.model, _PHYSICS))
+        mujoco.mj_getState(self.model, self.data, state, _PHYSICS)
         return state
 
     def restore(self, snapshot: np.ndarray) -> None:
         """Go back to a snapshot."""
-        mujoco.mj_setState(self.model, self.data, snapshot, mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_setState(self.model, self.data, snapshot, _PHYSICS)
         mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, snapshot, _PHYSICS)  # the solver's warm start too
+
+    def still(self) -> Still:
+        """This instant, to be drawn whenever and wherever."""
+        mocap = np.concatenate([self.data.mocap_pos, self.data.mocap_quat], 1)
+        return Still(self.arm.name, self.kind.name, self.fps, self.data.qpos.copy(), mocap)
 
     @property
     def joints(self) -> np.ndarray:
-        """Measured joint angles `(5,)` [rad]."""
+        """Measured joint angles `(J,)` [rad]."""
         return self.data.qpos[self._joints]
 
     @property
@@ -152,54 +100,86 @@ class Scene:
         return float(self.data.qpos[self._fingers].mean() / FINGER_STROKE)
 
     @property
-    def tool(self) -> np.ndarray:
-        """Measured tool pose `(4,)`: x, y, z [m] and yaw [rad], not wrapped."""
-        q = self.joints
-        return np.array([*self.data.site_xpos[self._ee], q[0] - q[4]])
-
-    def cube(self, colour: str) -> np.ndarray:
-        """Centre of a cube `(3,)` [m]."""
-        start = self._cubes[colour]
-        return self.data.qpos[start : start + 3].copy()
-
-    def cube_yaw(self, colour: str) -> float:
-        """Heading of a cube about z [rad]; its fourfold symmetry is left to the caller."""
-        w, x, y, z = self.data.qpos[self._cubes[colour] + 3 : self._cubes[colour] + 7]
-        return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
-
-    def cube_speed(self, colour: str) -> float:
-        """Speed of a cube's centre [m/s]."""
-        start = self._cube_dofs[colour]
-        return float(np.linalg.norm(self.data.qvel[start : start + 3]))
+    def grip(self) -> float:
+        """The opening the gripper was last told, 0 to 1."""
+        return float(self.data.ctrl[-1] / FINGER_STROKE)
 
     @property
-    def pad(self) -> np.ndarray:
-        """The pad's `(x, y, yaw)`."""
-        quat = self.data.mocap_quat[0]
-        return np.array([*self.data.mocap_pos[0, :2], 2 * np.arctan2(quat[3], quat[0])])
+    def pose(self) -> np.ndarray:
+        """Measured tool pose `(P,)` in the arm's own terms."""
+        rotation = self.data.site_xmat[self._ee].reshape(3, 3)
+        return self.arm.measured(self.joints, self.data.site_xpos[self._ee], rotation)
+
+    @property
+    def tool(self) -> np.ndarray:
+        """Measured tool `(4,)`: x, y, z [m] and yaw [rad]."""
+        pose = self.pose
+        return pose if len(pose) == 4 else pose[[0, 1, 2, -1]]
+
+    def position(self, name: str) -> np.ndarray:
+        """Middle of a thing `(3,)` [m]."""
+        start = self._things[name]
+        return self.data.qpos[start : start + 3].copy()
+
+    def turned(self, name: str) -> np.ndarray:
+        """A thing's, piece's or drawer's axes in the base frame, as columns `(3, 3)`."""
+        return self.data.xmat[self._bodies[name]].reshape(3, 3)
+
+    def heading(self, name: str) -> float:
+        """Heading of a thing about z [rad]; its symmetry is left to the caller."""
+        w, x, y, z = self.data.qpos[self._things[name] + 3 : self._things[name] + 7]
+        return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+    def speed(self, name: str) -> float:
+        """Speed of a thing's middle [m/s]."""
+        start = self._dofs[name]
+        return float(np.linalg.norm(self.data.qvel[start : start + 3]))
+
+    def spot(self, piece: str) -> np.ndarray:
+        """Where a piece of furniture stands: `(x, y, yaw)`."""
+        index = self._mocap[piece]
+        quat = self.data.mocap_quat[index]
+        return np.array([*self.data.mocap_pos[index, :2], 2 * np.arctan2(quat[3], quat[0])])
+
+    def slide(self, drawer: str) -> float:
+        """How far a drawer is out, 0 to 1."""
+        return float(self.data.qpos[self._slides[drawer]] / DRAWER_TRAVEL)
+
+    def middle(self, piece: str) -> np.ndarray:
+        """Where things are put on or into a piece, `(x, y)`; a drawer's moves with it."""
+        if piece in self._slides:
+            return self.data.xpos[self._bodies[f"{piece}_tray"], :2].copy()
+        return self.spot(piece)[:2]
+
+    def over(self, name: str, piece: str, margin: float = 0.0) -> bool:
+        """Whether a thing's middle lies over a piece's square (bowl: circle), at least `margin` [m] from its edge."""
+        (x, y), (_, _, yaw) = self.middle(piece), self.spot(piece)
+        dx, dy, _ = self.position(name) - [x, y, 0]
+        where = self.kind.piece[piece]
+        if where.shape == "bowl":
+            return bool(np.hypot(dx, dy) < where.half - margin)
+        along = abs(dx * np.cos(yaw) + dy * np.sin(yaw)), abs(-dx * np.sin(yaw) + dy * np.cos(yaw))
+        return max(along) < where.half - margin
 
     def touching(self, one: str, other: str) -> bool:
-        """Whether two named geoms are in contact; fingers are `left_finger_pad` and `right_finger_pad`."""
-        pairs = self.data.contact.geom
-        a, b = self._geoms[one], self._geoms[other]
+        """Whether two bodies are in contact; `world` is the table."""
+        pairs = self.model.geom_bodyid[self.data.contact.geom]
+        a, b = self._bodies[one], self._bodies[other]
         return bool((((pairs[:, 0] == a) & (pairs[:, 1] == b)) | ((pairs[:, 0] == b) & (pairs[:, 1] == a))).any())
 
-    def held(self, colour: str) -> bool:
-        """Whether both fingers touch the cube."""
-        return all(self.touching(colour, f"{finger}_pad") for finger in FINGERS)
+    def held(self, name: str) -> bool:
+        """Whether both fingers touch the thing."""
+        return all(self.touching(name, finger) for finger in FINGERS)
 
-    def touched(self, colour: str) -> bool:
-        """Whether any part of the gripper touches the cube."""
-        return any(self.touching(colour, part) for part in ("palm", *(f"{f}_pad" for f in FINGERS)))
-
-    def on_pad(self, colour: str, margin: float = 0.0) -> bool:
-        """Whether the cube's centre lies over the pad, at least `margin` [m] from its edge."""
-        x, y, yaw = self.pad
-        dx, dy, _ = self.cube(colour) - [x, y, 0]
-        along = abs(dx * np.cos(yaw) + dy * np.sin(yaw)), abs(-dx * np.sin(yaw) + dy * np.cos(yaw))
-        return max(along) < PAD_HALF - margin
+    def touched(self, name: str) -> bool:
+        """Whether any part of the gripper touches the thing."""
+        return any(self.touching(name, part) for part in GRIPPER_BODIES)
 
     @property
     def state(self) -> np.ndarray:
-        """Positions and velocities of everything that moves, and the pad: enough to draw the scene again."""
-        return np.concatenate([self.data.qpos, self.data.qvel, self.pad])
+        """Positions and velocities of all that moves, and where furniture stands: enough to draw the scene again."""
+        return np.concatenate([self.data.qpos, self.data.qvel, *(self.spot(name) for name in self._mocap)])
+
+    @property
+    def state_size(self) -> int:
+        return self.model.nq + self.model.nv + 3 * len(self._mocap)

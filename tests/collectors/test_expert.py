@@ -83,8 +83,8 @@ def test_pictures_and_states_belong_together(episodes):
         mujoco.mj_forward(scene.model, scene.data)
         for camera in ("front", "wrist"):
             stored = episode.clips[f"observation.images.{camera}"].frame(frame).astype(int)
-            assert np.abs(render(scene, camera, 32) - stored).mean() < 1.0
-        measured = np.array([*scene.joints, *scene.tool, scene.gripper], np.float32)
+            assert np.abs(render(scene.still(), camera, 32) - stored).mean() < 1.0
+        measured = np.array([*scene.joints, *scene.pose, scene.gripper], np.float32)
         np.testing.assert_allclose(episode.frames["observation.state"][frame], measured, atol=1e-6)
 
 

@@ -13,34 +13,39 @@ from dataclasses import dataclass, field
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 
-from dataengine.sim.cameras import CAMERAS
+from dataengine.sim.arms import ARMS
 from dataengine.sim.gym_env import ID
-from dataengine.sim.spaces import ACTION_NAMES, STATE_NAMES
+from dataengine.sim.tasks import task_named
 from dataengine.sim.world import FPS
 
 
 @EnvConfig.register_subclass("tabletop")
 @dataclass
 class TabletopConfig(EnvConfig):
-    """task: one of `dataengine.sim.tasks.TASKS`. image_size: side of the pictures [pixels]."""
+    """task: one of `dataengine.sim.tasks.TASKS`. image_size: side of the pictures [pixels]. arm: "five" or "six"; fps
+    and cameras: those of the dataset a policy learned from."""
 
     task: str | None = "pick_red"
-    fps: int = FPS
+    fps: int = int(FPS)
     image_size: int = 96
+    arm: str = "five"
+    cameras: tuple[str, ...] = ("front", "wrist")
     features: dict[str, PolicyFeature] = field(default_factory=dict)
     features_map: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        task_named(self.task or "", self.arm)
+        body = ARMS[self.arm]
         picture = PolicyFeature(FeatureType.VISUAL, (self.image_size, self.image_size, 3))
         self.features = {
-            "action": PolicyFeature(FeatureType.ACTION, (len(ACTION_NAMES),)),
-            "agent_pos": PolicyFeature(FeatureType.STATE, (len(STATE_NAMES),)),
-            **{f"pixels/{camera}": picture for camera in CAMERAS},
+            "action": PolicyFeature(FeatureType.ACTION, (len(body.action_names),)),
+            "agent_pos": PolicyFeature(FeatureType.STATE, (len(body.state_names),)),
+            **{f"pixels/{camera}": picture for camera in self.cameras},
         }
         self.features_map = {
             "action": "action",
             "agent_pos": "observation.state",
-            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in CAMERAS},
+            **{f"pixels/{camera}": f"observation.images.{camera}" for camera in self.cameras},
         }
 
     @property
@@ -53,4 +58,5 @@ class TabletopConfig(EnvConfig):
 
     @property
     def gym_kwargs(self) -> dict:
-        return {"task": self.task, "image_size": self.image_size}
+        shaping = {"image_size": self.image_size, "arm": self.arm, "fps": self.fps, "cameras": tuple(self.cameras)}
+        return {"task": self.task, **shaping}

@@ -9,10 +9,11 @@ import pytest
 
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
+from dataengine.sim.arms import FIVE
 from dataengine.sim.evaluate import evaluate
 from dataengine.sim.spaces import spaces
 
-OURS = spaces((), 64)["action"]
+OURS = spaces(FIVE, (), 64)["action"]
 
 
 @dataclass

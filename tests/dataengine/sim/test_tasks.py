@@ -6,9 +6,11 @@ import pytest
 
 from dataengine.errors import ConfigError
 from dataengine.sim.expert import Expert
-from dataengine.sim.scene import CUBE_HALF, Layout, Scene
-from dataengine.sim.tasks import TASKS
-from dataengine.sim.world import Tabletop, task_named
+from dataengine.sim.kinds import KINDS
+from dataengine.sim.scene import Scene
+from dataengine.sim.tasks import TASKS, task_named
+from dataengine.sim.things import CUBE_HALF
+from dataengine.sim.world import Tabletop
 
 
 def pressing(scene: Scene, colour: str) -> set[str]:
@@ -54,7 +56,7 @@ def world() -> Tabletop:
 def test_pick_is_done_at_the_first_step_at_which_both_fingers_press_the_cube_at_height(world, seed):
     world.reset(seed=seed, options={"task": "pick_blue"})
     expert = Expert(world.scene, world.task, np.random.default_rng(seed))
-    for _ in range(world.task.max_steps):
+    for _ in range(world.max_steps):
         *_, terminated, _, info = world.step(expert.act())
         both = {"left_finger_pad", "right_finger_pad"} <= pressing(world.scene, "blue")
         assert info["is_success"] == (both and height(world.scene, "blue") > CUBE_HALF + 0.05)
@@ -65,7 +67,7 @@ def test_pick_is_done_at_the_first_step_at_which_both_fingers_press_the_cube_at_
 
 def test_pick_is_not_done_by_a_cube_that_floats_or_lies():
     scene = Scene()
-    scene.place(Layout.sample(0))
+    scene.place(KINDS["cubes"].sample(0))
     assert not TASKS["pick_red"].success(scene)
     put(scene, "red", 0.25, 0.0, 0.1)
     assert not TASKS["pick_red"].success(scene)
@@ -86,9 +88,9 @@ def test_doing_it_to_the_other_cube_is_wrong_and_no_success(world, kind):
     [(0.0, CUBE_HALF, True), (0.035, CUBE_HALF, True), (0.045, CUBE_HALF, False), (0.0, 0.05, False)],
 )
 def test_place_is_done_on_the_pad_on_the_table_and_nowhere_else(dx, z, done):
-    scene, layout = Scene(), Layout.sample(2)
+    scene, layout = Scene(), KINDS["cubes"].sample(2)
     scene.place(layout)
-    x, y, yaw = layout.pad
+    x, y, yaw = layout.furniture["pad"]
     put(scene, "red", x + dx * np.cos(yaw), y + dx * np.sin(yaw), z)
     assert TASKS["place_red"].success(scene) == done
     assert TASKS["place_blue"].wrong(scene) == done
@@ -102,7 +104,7 @@ def test_place_is_not_done_while_the_gripper_touches_the_cube(world):
     while True:
         *_, terminated, truncated, info = world.step(expert.act())
         touched = bool(pressing(world.scene, "red"))
-        if touched and world.scene.on_pad("red"):
+        if touched and world.scene.over("red", "pad"):
             held_on_pad += 1
             assert not info["is_success"]
         if terminated or truncated:
@@ -114,9 +116,9 @@ def test_place_is_not_done_while_the_gripper_touches_the_cube(world):
     ("dx", "z", "done"), [(0.0, CUBE_HALF, True), (0.035, CUBE_HALF, False), (0.0, CUBE_HALF + 0.03, False)]
 )
 def test_push_is_done_well_over_the_pad_on_the_table(dx, z, done):
-    scene, layout = Scene(), Layout.sample(2)
+    scene, layout = Scene(), KINDS["cubes"].sample(2)
     scene.place(layout)
-    x, y, yaw = layout.pad
+    x, y, yaw = layout.furniture["pad"]
     put(scene, "blue", x + dx * np.cos(yaw), y + dx * np.sin(yaw), z)
     assert TASKS["push_blue"].success(scene) == done
     assert TASKS["push_red"].wrong(scene) == done

@@ -71,7 +71,7 @@ def test_without_a_seed_new_scenes_follow_and_repeat_after_the_same_seed():
         found = []
         for _ in range(3):
             world.reset()
-            found.append(world.scene.cube("red"))
+            found.append(world.scene.position("red"))
         return found
 
     one, other = places(), places()
@@ -120,9 +120,9 @@ def test_holding_the_measured_pose_holds_the_arm():
 def test_an_attempt_ends_by_its_time():
     world = Tabletop(cameras=())
     world.reset(seed=0, options={"task": "pick_red"})
-    for step in range(world.task.max_steps):
+    for step in range(world.max_steps):
         _, _, terminated, truncated, _ = world.step(np.array([0.2, 0, 0.2, 0, 1]))
-        assert not terminated and truncated == (step == world.task.max_steps - 1)
+        assert not terminated and truncated == (step == world.max_steps - 1)
 
 
 @pytest.mark.parametrize("action", [[0.2, 0, 0.1, 0], [0.2, 0, np.nan, 0, 1], [[0.2, 0, 0.1, 0, 1]]])
@@ -147,7 +147,7 @@ def test_actions_far_out_of_reach_are_drawn_in():
     [
         ({"tasks": ["pick_gren"]}, "pick_red"),
         ({"tasks": []}, "at least one task"),
-        ({"cameras": ["top"]}, "front, wrist"),
+        ({"cameras": ["top"]}, "front, wrist, side"),
         ({"image_size": 4}, "16 to 640"),
         ({"imagesize": 64}, "image_size"),
     ],

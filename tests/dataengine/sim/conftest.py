@@ -1,0 +1,3 @@
+"""Import the world before MuJoCo: it chooses how to draw without a display."""
+
+import dataengine.sim  # noqa: F401
