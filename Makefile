@@ -14,12 +14,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt plugins/lerobot_robot_dataengine/pyproject.toml
 	@scripts/check-system
 	@python=$$(scripts/find-python) && { [ -x $(PY) ] || "$$python" -m venv .venv; }
 	@echo "Installing into .venv (two to five minutes the first time) ..."
 	@$(PY) -m pip install -q -c constraints.txt setuptools
 	@$(PY) -m pip install -q -c constraints.txt --no-build-isolation -e '.[all,dev]'
+	@$(PY) -m pip install -q --no-deps --no-build-isolation -e plugins/lerobot_robot_dataengine
 	@touch $(STAMP)
 
 demo: setup
