@@ -20,7 +20,7 @@ import numpy as np
 
 from dataengine.episode import POSITION_COLUMNS, Feature
 from dataengine.errors import ConfigError, StoreError
-from dataengine.store import camera_stats, compact, files, history, labels, schema, versions
+from dataengine.store import camera_stats, compact, files, history, labels, layout, schema, versions
 from dataengine.store.change import Change
 from dataengine.store.lock import label_lock
 from dataengine.store.store import Store
@@ -170,8 +170,8 @@ class Edit:
         frames = [p.span[1] - p.span[0] if p.span else self._lengths[p.index] for p in self._pieces]
         return len(frames), sum(frames)
 
-    def commit(self) -> history.Entry:
-        """Make the next version and swap it in; gives its entry in the log.
+    def commit(self, *, empty: bool = False) -> history.Entry:
+        """Make the next version and swap it in; gives its entry in the log. empty: no episode need be left.
 
         Raises `StoreError` when nothing was asked for, nothing would be left, or the store has changed meanwhile.
         """
@@ -179,7 +179,7 @@ class Edit:
             raise ConfigError("purge is an edit of its own")
         if not self.what:
             raise StoreError("nothing to do: the edit is empty")
-        if not self._pieces:
+        if not self._pieces and not empty:
             raise StoreError(f"no episode would be left in {self.store.root}; remove the folder instead")
         with compact.changing(self.store):
             if versions.own_commit(self.store).generation != self._began:
@@ -188,6 +188,9 @@ class Edit:
                 with label_lock(self.store.root):
                     for name in labels.names(self.store.root):
                         labels.forget(self.store.root, name, self._purged)
+                for journal in (self.store.root / layout.JOURNAL).rglob("*.mcap"):
+                    if journal.stem in self._purged:
+                        files.remove(journal)
             edits = self._log()
             parts = [piece for piece in self._pieces if piece.span is not None]
             if not parts:

@@ -38,6 +38,7 @@ LOCK = f"{PRIVATE}/lock"
 STAGING = f"{PRIVATE}/staging"
 UNDO = f"{PRIVATE}/undo"
 HISTORY = f"{PRIVATE}/history"
+JOURNAL = f"{PRIVATE}/journal"  # takes that a recorder has not committed yet
 RECORDER = f"{PRIVATE}/recorder"  # the name under which its episodes go to a fleet's store
 
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

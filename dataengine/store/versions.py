@@ -83,8 +83,9 @@ def next_version(store: Store, *, keep: bool) -> Iterator[Path]:
                 os.link(root / name, work / name)
             if (root / layout.RECORDER).exists():
                 files.share(root / layout.RECORDER, work / layout.RECORDER)
-            if (root / layout.HISTORY).exists():
-                (root / layout.HISTORY).rename(work / layout.HISTORY)
+            for name in (layout.HISTORY, layout.JOURNAL):
+                if (root / name).exists():
+                    (root / name).rename(work / name)
             files.exchange(root, work)
             if keep:
                 _keep(work, root)
@@ -114,8 +115,14 @@ def forget(root: Path) -> None:
 def rescue(work: Path, root: Path) -> None:
     """Save from a folder that an edit left beside the store what can be restored.
 
-    The kept versions move along with the store, before the swap; and the store that the swap replaced is one more.
+    The kept versions and a recorder's journals move along with the store, before the swap; and the store that the swap
+    replaced is one more.
     """
+    for path in sorted((work / layout.JOURNAL).rglob("*")):
+        target = root / path.relative_to(work)
+        if path.is_file() and not target.exists():
+            files.make_folder(target.parent)
+            path.rename(target)
     for generation, path in kept(work).items():
         if generation not in kept(root):
             (root / layout.HISTORY).mkdir(parents=True, exist_ok=True)
