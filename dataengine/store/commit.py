@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dataengine.errors import SourceError, StoreError
-from dataengine.guard import parse_json
+from dataengine.guard import parse_json, sha256_file
 from dataengine.store import files, layout
 
 FORMAT = 2  # 1 had no seal
@@ -98,6 +98,13 @@ def sealed(record: bytes) -> bytes:
 def whole(raw: bytes) -> bool:
     """Whether a sealed record is what was written, byte for byte."""
     return sealed(raw.rpartition(_SEAL)[0] + b"}") == raw
+
+
+def hashes(root: Path, before: Commit, episode_files: tuple[tuple[str, int], ...], sketch: str) -> dict[str, str]:
+    """sha256 of every metadata file by path; episodes files with as many rows as before are not read again."""
+    same = {path: before.sha256[path] for path, _ in set(before.episode_files) & set(episode_files)}
+    named = [*(path for path, _ in episode_files), layout.TASKS, layout.STATS, layout.FEATURES, sketch]
+    return {path: same[path] if path in same else sha256_file(root / path) for path in named}
 
 
 def empty(fps: float, features: Mapping[str, Any], embodiment: str | None, videos: bool) -> Commit:

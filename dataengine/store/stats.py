@@ -28,6 +28,7 @@ NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
 ALPHA = 0.001
 _SMALLEST = 1e-12
 _LOG_GAMMA = np.log1p(ALPHA) - np.log1p(-ALPHA)
+_ELEMENT = 1 << 20  # from the bins of one element of a vector to those of the next; there are 351,000
 _LARGEST = 1e140  # beyond, sums of squares overflow: statistics of such values are those of the bound
 
 SCHEMA = pa.schema(
@@ -70,17 +71,9 @@ class Sketch:
         """`(N, D)` values of `frames` more frames."""
         x = np.asarray(values, np.float64)
         mean = x.mean(0)
-        found = [_counted(b) for b in _bins(x - self.centre).T]
-        self._merge(
-            frames,
-            len(x),
-            mean,
-            ((x - mean) ** 2).sum(0),
-            x.min(0),
-            x.max(0),
-            [f[0] for f in found],
-            [f[1] for f in found],
-        )
+        keys = np.sort((_bins(x - self.centre) + np.arange(self.dims) * _ELEMENT).ravel())
+        bins, counts = _counted(keys, np.ones(len(keys), np.int64), self.dims)
+        self._merge(frames, len(x), mean, ((x - mean) ** 2).sum(0), x.min(0), x.max(0), bins, counts)
 
     def add_histogram(self, histogram: np.ndarray, frames: int) -> None:
         """`(D, 256)` counts of grey levels of `frames` more frames."""
@@ -121,10 +114,10 @@ class Sketch:
             self.mean = self.mean + delta * (values / total)
             self.m2 = self.m2 + m2 + delta**2 * (self.values * values / total)
             self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
-            for d in range(self.dims):
-                self.bins[d], place = np.unique(np.concatenate([self.bins[d], bins[d]]), return_inverse=True)
-                weights = np.concatenate([self.counts[d], counts[d]])
-                self.counts[d] = np.bincount(place, weights, len(self.bins[d])).astype(np.int64)
+            keys = np.concatenate([b + d * _ELEMENT for both in (self.bins, bins) for d, b in enumerate(both)])
+            order = np.argsort(keys, kind="stable")  # merges two sorted runs in one go
+            weights = np.concatenate([*self.counts, *counts])
+            self.bins, self.counts = _counted(keys[order], weights[order], self.dims)
         self.frames += frames
         self.values += values
 
@@ -154,14 +147,13 @@ def _bins(distance: np.ndarray) -> np.ndarray:
     return np.where(distance < 0, -index, index)
 
 
-def _counted(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bins that occur, ascending, and how often; without sorting where there are many values for few bins."""
-    low, high = int(bins.min()), int(bins.max())
-    if high - low > 4 * len(bins):
-        return np.unique(bins, return_counts=True)
-    counts = np.bincount(bins - low, minlength=high - low + 1)
-    seen = np.flatnonzero(counts)
-    return seen + low, counts[seen]
+def _counted(keys: np.ndarray, weights: np.ndarray, dims: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Bins that occur and how often, per element. keys: bin + element * `_ELEMENT`, ascending, of all at a time."""
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    keys, counts = keys[first], np.add.reduceat(weights, first)
+    ends = np.searchsorted(keys, (np.arange(dims - 1) + 0.5) * _ELEMENT)
+    bins = [(k - d * _ELEMENT).astype(np.int32) for d, k in enumerate(np.split(keys, ends))]
+    return bins, np.split(counts, ends)
 
 
 def _middle(bins: np.ndarray) -> np.ndarray:

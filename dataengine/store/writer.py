@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from dataengine.errors import EpisodeError, StoreError
 from dataengine.guard import sha256_file
 from dataengine.store import camera_stats, files, labels, language, layout, schema, stats, tasks
 from dataengine.store import episodes as tables
-from dataengine.store.commit import Commit
+from dataengine.store.commit import Commit, hashes
 from dataengine.store.lock import WriterLock, label_lock
 from dataengine.store.recording import Recording
 from dataengine.store.recover import keep, note_labels, recover
@@ -145,23 +145,29 @@ class Writer:
 
     def _publish(self, shards: Sequence[Shard]) -> None:
         commit, info = self._commit, json.loads(json.dumps(self._commit.info))
-        pending = _Pending()
-        for shard in shards:
-            self._add(shard, commit, info, pending)
-        added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
-        keep(self.root, [*commit.sha256, layout.INFO])
-        camera_stats.write(self.root, commit.generation + 1, camera_stats.to_table(pending.cameras))
-        self._place_labels(shards)
-        episode_files, next_episodes = self._write_episodes(commit, added)
+        pending, sketch = _Pending(), layout.sketch_path(commit.generation + 1)
+        with ThreadPoolExecutor(1) as beside:
+            for shard in shards:
+                self._add(shard, commit, info, pending, beside)
+            keep(self.root, [*commit.sha256, layout.INFO])
+            # Nobody reads these before the record names them: they are written beside the episodes.
+            cameras = camera_stats.to_table(pending.cameras)
+            sketches = [
+                beside.submit(camera_stats.write, self.root, commit.generation + 1, cameras),
+                beside.submit(files.write_table, self.root / sketch, stats.to_table(self._sketches)),
+            ]
+            self._place_labels(shards)
+            added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
+            episode_files, next_episodes = self._write_episodes(commit, added)
         info["total_episodes"] = commit.episodes + len(shards)
         info["total_frames"] = commit.frames + pending.frames
         info["total_tasks"] = len(self._tasks)
         info["splits"] = {"train": f"0:{info['total_episodes']}"}
         if len(self._tasks) != commit.info["total_tasks"]:
             tasks.write(self.root, list(self._tasks))
-        sketch = layout.sketch_path(commit.generation + 1)
-        files.write_table(self.root / sketch, stats.to_table(self._sketches))
         files.write_json(self.root / layout.STATS, stats.as_json(self._sketches, info))
+        for written in sketches:
+            written.result()
         self._commit = commit.next(
             episodes=info["total_episodes"],
             frames=info["total_frames"],
@@ -180,10 +186,14 @@ class Writer:
         for offset, shard in enumerate(shards):
             self._ids[shard.episode_id] = commit.episodes + offset
 
-    def _add(self, shard: Shard, commit: Commit, info: dict[str, Any], pending: _Pending) -> None:
-        """Place one shard's files under their final names and make its row of the episodes table."""
+    def _add(self, shard: Shard, commit: Commit, info: dict[str, Any], pending: _Pending, beside: Executor) -> None:
+        """Place one shard's files under their final names and make its row of the episodes table.
+
+        beside: makes the data file while the disk takes the videos.
+        """
         place = len(pending.rows)
         index, begin = commit.episodes + place, commit.frames + pending.frames
+        data = beside.submit(self._write_data, shard, commit.next_data + place, index, begin)
         row = tables.meta_columns(shard.episode_id, meta_from_json(shard.manifest["meta"]))
         row |= {"episode_index": index, "tasks": list(shard.manifest["meta"]["tasks"]), "length": shard.length}
         row |= {"dataset_from_index": begin, "dataset_to_index": begin + shard.length}
@@ -196,7 +206,7 @@ class Writer:
             row |= {f"sha256/{key}": video["sha256"], f"packets/{key}": video["packets"]}
             if not commit.episodes and not place:
                 info["features"][key]["info"] = {**video["info"], **info["features"][key].get("info", {})}
-        row |= self._write_data(shard, commit.next_data + place, index, begin)
+        row |= data.result()
         pending.cameras[shard.episode_id] = sketches
         for key, sketch in sketches.items():
             if key in self._sketches and key in self.store.cameras:
@@ -285,7 +295,8 @@ class Writer:
             part = added.slice(done, EPISODES_PER_FILE - tail.num_rows)
             tail = pa.concat_tables([tail, part]).combine_chunks()
             path = layout.episodes_path(number)
-            files.write_table(self.root / path, tail)
+            # Of many small columns, which zstd makes no smaller and takes longer for.
+            files.write_table(self.root / path, tail, compression="snappy")
             listed.append((path, tail.num_rows))
             following += fresh
             done += part.num_rows
@@ -295,10 +306,3 @@ class Writer:
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError("the writer is closed; use it inside `with store.writer() as writer:`")
-
-
-def hashes(root: Path, before: Commit, episode_files: tuple[tuple[str, int], ...], sketch: str) -> dict[str, str]:
-    """sha256 of every metadata file by path; episodes files with as many rows as before are not read again."""
-    same = {path: before.sha256[path] for path, _ in set(before.episode_files) & set(episode_files)}
-    named = [*(path for path, _ in episode_files), layout.TASKS, layout.STATS, layout.FEATURES, sketch]
-    return {path: same[path] if path in same else sha256_file(root / path) for path in named}

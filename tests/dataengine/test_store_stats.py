@@ -164,3 +164,21 @@ def check_pictures(said: Mapping[str, np.ndarray], shown: np.ndarray) -> None:
         np.testing.assert_allclose(np.ravel(said[name]), want, rtol=1e-9, atol=1e-12, err_msg=name)
     for name, share in QUANTILES.items():
         np.testing.assert_allclose(np.ravel(said[name]), np.quantile(shown, share, axes), atol=1.01 / 255, err_msg=name)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_histograms_merge_as_if_counted_at_once(dims: int) -> None:
+    """Far apart, alike and of both signs: as many in every bin as numpy counts, whatever came together with what."""
+    rng = np.random.default_rng(dims)
+    parts = [rng.normal(size=(n, dims)) * 10.0 ** rng.integers(-14, 15, (n, dims)) for n in (1, 40, 700)]
+    parts += [np.zeros((5, dims)), np.full((3, dims), 1e300), np.full((3, dims), -1e300)]
+    feature, centre = Feature("float64", (dims,)), np.zeros(dims)
+    merged = Sketch(False, centre)
+    for part in parts:
+        merged.merge(sketch_column(part, feature, centre))
+    keys = stats._bins(stats.column_values(np.concatenate(parts), feature))
+    assert 2 * np.abs(keys).max() < stats._ELEMENT
+    for d in range(dims):
+        bins, counts = np.unique(keys[:, d], return_counts=True)
+        np.testing.assert_array_equal(merged.bins[d], bins)
+        np.testing.assert_array_equal(merged.counts[d], counts)
