@@ -210,7 +210,9 @@ class Committer:
         for (key, (offer, _)), index in zip(sealed.items(), indices, strict=True):
             self._contents[offer.episode_id] = offer.content
             self._end(key, index)
-            self.say(f"{offer.episode_id}: {offer.length} frames from {offer.meta.extra.get('recorder', '?')}")
+            recorder = str(offer.meta.extra.get("recorder", "?"))[:100]
+            named = recorder if recorder.isprintable() else repr(recorder)
+            self.say(f"{offer.episode_id}: {offer.length} frames from {named}")
 
     def _open(self) -> Writer:
         if self._writer is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 import typer.core
 
-from dataengine.cli import collect_any, collect_expert
+from dataengine.cli import collect_any, collect_expert, collect_push, collect_serve
 
 
 class Sources(typer.core.TyperGroup):
@@ -28,3 +28,5 @@ def _group() -> None:
 
 
 app.command("expert")(collect_expert.expert)
+app.command("serve")(collect_serve.serve)
+app.command("push")(collect_push.push)

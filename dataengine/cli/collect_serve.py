@@ -38,6 +38,7 @@ def serve(
 
     if token is not None and (len(token) < 16 or not token.isascii() or not token.isprintable()):
         raise ConfigError("a token has 16 printable ASCII characters or more; leave it out and one is made")
+    shown = token is None  # one that was given is not for a log
     token = token or secrets.token_urlsafe(24)
     limits = Limits(waiting_seconds=waiting_days * 86400, waiting_bytes=int(waiting_gb * 1e9))
     hosts = [*name, f"[{host}]" if ":" in host else host]
@@ -48,5 +49,5 @@ def serve(
     with listening(host, port) as listener, opened(store, token, hosts=hosts, limits=limits, say=say) as app:
         address = address_of(listener)
         say(f"{store} takes in episodes at {address} (Ctrl-C stops it). On a recorder:")
-        say(f"  DATAENGINE_FLEET_TOKEN={token} dataengine collect push STORE {address} --follow")
+        say(f"  DATAENGINE_FLEET_TOKEN={token if shown else '…'} dataengine collect push STORE {address} --follow")
         server_of(app).run([listener])
