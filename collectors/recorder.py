@@ -34,7 +34,6 @@ from dataengine.store.shard import Written, seal
 
 __all__ = ["CameraHealth", "Health", "Recorder", "Recovered", "Setup", "Take", "Tick"]
 
-JOURNAL = f"{layout.PRIVATE}/journal"
 DAMAGED = "damaged"
 ENDED = "the recorder was ended before the take was"
 UNJUDGED = "the session ended before anybody kept or discarded it"
@@ -66,7 +65,7 @@ class Recorder:
         self.store = self._opened(root, setup)
         self.setup = replace(setup, actors=_actors(self.store, setup))
         self._room_bytes, self._reserve = room_bytes, reserve
-        self._journals, self._rate = root / JOURNAL, 0.0
+        self._journals, self._rate = root / layout.JOURNAL, 0.0
         self._take: Take | None = None
         self._folder: Path | None = None
         self._writer = self.store.writer().__enter__()
@@ -115,7 +114,7 @@ class Recorder:
             if last < 0 or table.meta(last).source.get("format") != "recording":
                 return None
             seconds = int(table.length[last]) / self.store.fps
-            Edit(self.store).delete([self.store.ids[last]]).commit()
+            Edit(self.store).delete([self.store.ids[last]]).commit(empty=True)
             return f"episode {last} ({seconds:.1f} s) is out of the dataset; dataengine edit undo brings it back"
         finally:
             self._writer = self.store.reload().writer().__enter__()
@@ -155,9 +154,8 @@ class Recorder:
 
     def salvage(self, take: Take) -> int:
         """Of a take whose encoder has failed: what its journal holds."""
-        take.journal.close()
+        take.leave()
         found = self._salvaged(take.journal.path)
-        take.discard()
         if found.index is None:
             raise MachineError(found.words)
         return found.index
@@ -234,7 +232,7 @@ class Recorder:
             raise
         except DataEngineError as error:
             self._set_aside(path)
-            where = f"{JOURNAL}/{DAMAGED}/{path.name}"
+            where = f"{layout.JOURNAL}/{DAMAGED}/{path.name}"
             return Recovered(path.stem, None, 0, f"a take could not be salvaged and lies in {where}: {error}")
         finally:
             files.remove(folder)

@@ -122,7 +122,7 @@ def marks(setup: Setup, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "late": int((columns["collect.late"] > LATE_PERIODS / setup.fps).sum()),
         "missed": int(missed.sum()),
         "filled": int(filled.sum()),
-        "gaps": int(((missed > 0) & ~np.roll(filled, 1)).sum()),
+        "gaps": int(((missed > 0) & ~np.append(False, filled[:-1])).sum()),
         "clock_jumps": int(columns["collect.clock_jump"].sum()),
         "repeated": {name: int(columns[f"collect.{name}.repeated"].sum()) for name in cameras},
         "dropped": {name: int(columns[f"collect.{name}.dropped"].sum()) for name in cameras},

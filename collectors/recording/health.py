@@ -92,7 +92,7 @@ class Watch:
     def _disk(self, journal: Journal) -> list[str]:
         if journal.failure is not None:
             return [f"the disk: the journal cannot be written: {journal.failure}"]
-        lag = max(journal.lag, journal.sync_lag, journal.sync_seconds)
+        lag = max(journal.lag, journal.sync_seconds, journal.flush_seconds)
         if lag <= DISK_SECONDS:
             return []
         return [f"the disk is slow: what came last has waited {lag:.1f} s for it; record onto a local, faster disk"]

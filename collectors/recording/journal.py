@@ -14,13 +14,13 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mcap.writer import CompressionType, Writer
 
+from collectors.recording.topics import Topic
 from dataengine.errors import MachineError
 from dataengine.store import files
 
@@ -29,58 +29,40 @@ FLUSH_SECONDS = 0.2
 SYNC_SECONDS = 1.0
 MOST_WAITING = 64 << 20  # bytes of messages that a disk which stands still makes wait
 
-BEGUN = ".begun"
+ENDING, BEGUN = ".mcap", ".begun"
 HEAD, KEPT, LABEL = "take.json", "kept.json", "label/"  # attachments
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A channel of the journal. feature: what it carries, for whoever reads it back."""
-
-    name: str
-    feature: str
-    encoding: str
-    schema: str
-    schema_encoding: str
-    schema_data: bytes
 
 
 class Journal:
     """One file, open for writing. head: what salvaging needs to know, as JSON. plain: the same for people.
 
-    failure: what ended it; nothing is written any more then.
+    written: bytes in the file. free: bytes on the disk, a second ago. flush_seconds, sync_seconds: what the last of
+    both took. failure: what ended it; nothing is written any more then.
     """
 
-    def __init__(
-        self, path: Path, head: Mapping[str, Any], plain: Mapping[str, str], topics: Mapping[str, Topic]
-    ) -> None:
+    def __init__(self, path: Path, head: Mapping[str, Any], plain: Mapping[str, str], topics: Sequence[Topic]) -> None:
         files.make_folder(path.parent)
         self.path = path
         self.failure: BaseException | None = None
-        self.written = 0  # bytes in the file
-        self.flush_seconds = self.sync_seconds = 0.0  # what the last took
+        self.flush_seconds = self.sync_seconds = 0.0
+        self.free = shutil.disk_usage(path.parent).free
         begun = path.with_suffix(BEGUN)  # its name comes with its head, so that every journal can be salvaged
         self._file = begun.open("wb", buffering=CHUNK_BYTES)
         self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE)
         self._writer.start(library="vla-dataengine")
-        self._attach(HEAD, "application/json", json.dumps(head).encode())
+        self._attach(HEAD, "application/json", json.dumps(head, default=str).encode())
         self._writer.add_metadata("take", dict(plain))
-        self._channels: dict[str, int] = {}
-        for key, topic in topics.items():
-            schema = self._writer.register_schema(topic.schema, topic.schema_encoding, topic.schema_data)
-            about = {"feature": topic.feature}
-            self._channels[key] = self._writer.register_channel(topic.name, topic.encoding, schema, about)
+        self._channels = {topic.name: self._register(topic) for topic in topics}
         self._writer.flush()
+        self.written = self._file.tell()
         begun.rename(path)
         files.sync_folder(path.parent)
-        self.free = shutil.disk_usage(path.parent).free  # bytes, looked up once a second
+        self._change = threading.Condition()
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._bytes = 0
-        self._since = 0.0  # when the oldest of what is not yet with the system came; 0: all is
-        self._change = threading.Condition()
+        self._since = self._syncing = 0.0  # when the oldest that waits came, when the system was asked; 0: none, not
+        self._turn = self._wanted = 0  # of the writing thread
         self._ended = False
-        self._turn = 0  # of the writing thread; for `flush`
-        self._syncing_since = 0.0
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for name, work in (("journal", self._write), ("journal to disk", self._sync))
@@ -90,29 +72,18 @@ class Journal:
 
     @property
     def lag(self) -> float:
-        """[s] for how long the oldest message has not been handed to the system."""
-        since = self._since
-        return time.monotonic() - since if since else 0.0
+        """[s] for how long something has waited for the system, or the system for the disk."""
+        now = time.monotonic()
+        return max((now - since for since in (self._since, self._syncing) if since), default=0.0)
 
-    @property
-    def sync_lag(self) -> float:
-        """[s] for how long the system has been putting things onto the disk."""
-        since = self._syncing_since
-        return time.monotonic() - since if since else 0.0
+    def put(self, topic: Topic, number: int, at: tuple[float, float], pack: Callable[[], bytes], size: int) -> None:
+        """Message `number` of a topic, which the writing thread packs. at: [s] of the row, and when it was captured.
 
-    def put(self, topic: str, sequence: int, log: float, publish: float, pack: Callable[[], bytes], size: int) -> None:
-        """A message, packed by the writing thread. log, publish: [s]. size: about how many bytes wait with it.
-
-        Raises `MachineError` when the disk has stood still for so long that memory is full.
+        size: about how many bytes wait with it. A disk that stands still until memory is full is a failure.
         """
-        if self._bytes > MOST_WAITING and self.failure is None:
-            self.failure = MachineError(f"the disk of {self.path.name} has taken nothing for {self.lag:.0f} s")
-        channel = self._channels[topic]
-
-        def write() -> None:
-            self._writer.add_message(channel, _nanoseconds(log), pack(), _nanoseconds(publish), sequence)
-
-        self._give(write, size)
+        log, publish = (_nanoseconds(seconds) for seconds in at)
+        channel = self._channels[topic.name]
+        self._give(lambda: self._writer.add_message(channel, log, pack(), publish, number), size)
 
     def attach(self, name: str, kind: str, data: bytes) -> None:
         """Something that is no message; see the constants above."""
@@ -121,7 +92,7 @@ class Journal:
     def flush(self, seconds: float = 30.0) -> None:
         """Wait until the system has what was given. Raises what ended the journal, or `MachineError`."""
         with self._change:
-            turn = self._turn + 2  # the turn in progress may have begun before
+            self._wanted = turn = self._turn + 2  # the turn in progress may have begun before
             self._change.notify_all()
             done = self._change.wait_for(lambda: self._turn >= turn or self.failure is not None, seconds)
         if self.failure is not None:
@@ -129,46 +100,50 @@ class Journal:
         if not done:
             raise MachineError(f"the disk has taken nothing of {self.path.name} for {seconds:.0f} s")
 
-    def close(self) -> None:
-        """Write what waits and end the file, so that any reader of MCAP opens it by its index."""
+    def close(self, *, whole: bool = True) -> None:
+        """Write what waits. whole: end the file as MCAP ends, so that readers find their way by its index."""
         with self._change:
             self._ended = True
             self._change.notify_all()
         for thread in self._threads:
             thread.join()
+        if self._file.closed:
+            return
         try:
-            if self.failure is None and not self._file.closed:
+            if whole and self.failure is None:
                 self._writer.finish()
+            self._file.close()
         except OSError as failure:
-            self.failure = failure
-        finally:
-            try:
-                self._file.close()
-            except OSError as failure:
-                self.failure = failure
+            self.failure = self.failure or failure
 
     def remove(self) -> None:
         """The take is in the store, or nobody wants it."""
-        self.close()
+        self.close(whole=False)
         self.path.unlink(missing_ok=True)
         files.sync_folder(self.path.parent)
+
+    def _register(self, topic: Topic) -> int:
+        return self._writer.register_channel(
+            topic.name, topic.encoding, self._writer.register_schema(*topic.schema), {"feature": topic.key}
+        )
 
     def _attach(self, name: str, kind: str, data: bytes) -> None:
         now = time.time_ns()
         self._writer.add_attachment(now, now, name, kind, data)
 
     def _give(self, write: Callable[[], None], size: int) -> None:
-        now = time.monotonic()
         with self._change:
-            self._since = self._since or now
+            self._since = self._since or time.monotonic()
             self._bytes += size
             self._waiting.append((size, write))
+            if self._bytes > MOST_WAITING and self.failure is None:
+                self.failure = MachineError(f"the disk has taken nothing for {self.lag:.0f} s")
 
     def _write(self) -> None:
         ended = False
         while not ended:
             with self._change:
-                self._change.wait(FLUSH_SECONDS if not self._ended else 0)
+                self._change.wait_for(lambda: self._ended or self._wanted > self._turn, FLUSH_SECONDS)
                 ended, begin = self._ended, time.monotonic()
                 given, self._waiting = self._waiting, deque()
             try:
@@ -187,19 +162,21 @@ class Journal:
                 self._change.notify_all()
 
     def _sync(self) -> None:
-        last, synced = time.monotonic(), -1
+        begin, synced = time.monotonic(), 0
         while not self._ended:
             with self._change:
-                self._change.wait_for(lambda: self._ended, max(SYNC_SECONDS - (time.monotonic() - last), 0))
-            last = self._syncing_since = time.monotonic()
+                self._change.wait_for(lambda: self._ended, max(begin + SYNC_SECONDS - time.monotonic(), 0))
+            if self._ended:
+                return
+            begin = self._syncing = time.monotonic()
             try:
                 self.free = shutil.disk_usage(self.path.parent).free
-                if self.written != synced and self.failure is None:
+                if self.written != synced:
                     synced = self.written
                     os.fsync(self._file.fileno())
             except BaseException as failure:
                 self.failure = self.failure or failure
-            self.sync_seconds, self._syncing_since = time.monotonic() - last, 0.0
+            self.sync_seconds, self._syncing = time.monotonic() - begin, 0.0
 
 
 def _nanoseconds(seconds: float) -> int:

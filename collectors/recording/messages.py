@@ -13,9 +13,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
-from dataengine.episode import Feature
+from dataengine.episode import Feature, Label
 from dataengine.errors import SourceError
 
 VIDEO = "foxglove.CompressedVideo"
@@ -88,6 +89,25 @@ def _property(feature: Feature) -> dict[str, Any]:
     if names := _names(feature):
         return {"type": "object", "properties": dict.fromkeys(names, kind)}
     return {"type": "array", "items": kind}
+
+
+def pack_label(label: Label) -> bytes:
+    """A label's table as an Arrow stream."""
+    about = {b"label": json.dumps({"kind": label.kind, "source": dict(label.source)}, default=str)}
+    sink = pa.BufferOutputStream()
+    table = label.table.replace_schema_metadata(about)
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def unpack_label(data: bytes) -> Label:
+    """Raises `ArrowException`, `ValueError`, `TypeError`, `KeyError` for anything else."""
+    with pa.ipc.open_stream(data) as reader:
+        table = reader.read_all()
+    table.validate(full=True)
+    about = json.loads((table.schema.metadata or {})[b"label"])
+    return Label(about["kind"], table.replace_schema_metadata(), dict(about["source"]))
 
 
 def pack_video(data: bytes, codec: str, camera: str, nanoseconds: int) -> bytes:

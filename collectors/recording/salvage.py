@@ -1,61 +1,44 @@
 """A take out of its journal, as far as it is whole: for what a killed process, a full disk or a power failure left.
 
-A journal is read as something from outside: record by record, none larger than `MOST_BYTES`, chunks and attachments by
-their checksums, names and numbers as what they must be. It gives the longest beginning of the take of which every
-column and every picture is there. Packets are put into mp4 files by the guarded process; nothing is encoded again.
+A journal is read as something from outside: records by their checksums, names and numbers as what they must be. It
+gives the longest beginning of the take of which every column and every picture is there. Packets are put into mp4 files
+by the guarded process; nothing is encoded again.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pyarrow as pa
-from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
-from mcap.opcode import Opcode
-from mcap.records import Attachment, Channel, Chunk, Message
-from mcap.writer import MCAP0_MAGIC
+from mcap.records import Attachment, Channel, Message
 
 from collectors.recording import finish, messages
 from collectors.recording.finish import Head, Judgement, Series
 from collectors.recording.journal import HEAD, KEPT, LABEL
-from collectors.recording.take import MARKS, TIME, mark_shape, topics
-from collectors.recording.tick import row_features
-from dataengine.episode import Episode, Feature, Label
+from collectors.recording.records import records
+from collectors.recording.tick import Setup, row_features
+from collectors.recording.topics import SENSOR, TIME, Topic, all_of
+from dataengine.episode import Episode, Label
 from dataengine.errors import ConfigError, SourceError, StoreError
 from dataengine.guard import run_guarded, safe_name
-from dataengine.store.schema import as_stored
+from dataengine.store.schema import as_stored, is_depth
 from dataengine.video import DepthCoding, VideoClip, nal
 from dataengine.video.encode import depth_codec, frame_rate
 from dataengine.video.mux import Copier
 
-MOST_BYTES = 64 << 20  # of one record
 _RAW = {"h264": "h264", "hevc": "hevc", "av1": "obu"}  # FFmpeg's names of streams without a container
-_WRONG = (
-    McapError,
-    ConfigError,
-    StoreError,
-    SourceError,
-    pa.ArrowException,
-    struct.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    RecursionError,
-    AttributeError,
+_WRONG: tuple[type[Exception], ...] = (  # what parsing of nonsense raises
+    *(McapError, ConfigError, StoreError, SourceError, pa.ArrowException, struct.error),
+    *(ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, AttributeError),
 )  # fmt: skip  what parsing of nonsense raises
-_SECONDS = Feature("float64", (1,), unit="s")
 
 
 @dataclass
@@ -86,7 +69,7 @@ def read(path: Path, folder: Path) -> Found:
     found: Found | None = None
     reader: _Reader | None = None
     try:
-        for record in _records(path):
+        for record in records(path):
             if isinstance(record, Attachment) and record.name == HEAD and found is None:
                 found = _begun(path, record.data)
                 reader = _Reader(found, folder)
@@ -121,11 +104,12 @@ def episode(found: Found, folder: Path, why: str) -> Episode:
     for number, key in enumerate(setup.cameras):
         feature = as_stored(setup.features[key])
         depth = DepthCoding.from_info(feature.info)
-        codec = (setup.codec if depth is None else depth_codec(setup.codec)).name
         target = folder / f"{key}.mp4"
         height, width, _ = feature.shape
         sizes = found.packets[key][:rows]
-        run_guarded(_film, _spool(folder, number), target, sizes, setup.fps, codec, seconds=60 + rows / 100)
+        run_guarded(
+            _film, _spool(folder, number), target, sizes, setup.fps, _codec(setup, key), seconds=60 + rows / 100
+        )
         clips[key] = VideoClip(target, 0, rows, setup.fps, height, width, "rgb" if depth is None else "depth", depth)
     return finish.made(found.head, np.array(found.at[:rows]), columns, clips, found.series, judged)
 
@@ -145,16 +129,14 @@ class _Reader:
     def __init__(self, found: Found, folder: Path) -> None:
         self.found, setup = found, found.head.setup
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows = row_features(setup)
-        self._marks = {**mark_shape(self._rows), TIME: _SECONDS}
-        self._names = {topic.name: key for key, topic in topics(setup).items()}
-        self._channels: dict[int, str] = {}
+        self._topics = {topic.name: topic for topic in all_of(setup)}
+        self._channels: dict[int, Topic] = {}
         self._spools = {key: _spool(folder, n).open("wb") for n, key in enumerate(setup.cameras)}
 
     def take(self, record: Any) -> None:
         if isinstance(record, Channel):
-            if record.topic in self._names:
-                self._channels[record.id] = self._names[record.topic]
+            if record.topic in self._topics:
+                self._channels[record.id] = self._topics[record.topic]
         elif isinstance(record, Message):
             if record.channel_id in self._channels:
                 self._message(self._channels[record.channel_id], record)
@@ -162,89 +144,35 @@ class _Reader:
             if record.name == KEPT:
                 self.found.judged = _judgement(json.loads(record.data))
             elif record.name.startswith(LABEL):
-                self.found.labels[safe_name(record.name.removeprefix(LABEL))] = _label(record.data)
+                self.found.labels[safe_name(record.name.removeprefix(LABEL))] = messages.unpack_label(record.data)
 
-    def _message(self, key: str, message: Message) -> None:
-        found = self.found
+    def _message(self, topic: Topic, message: Message) -> None:
+        found, key = self.found, topic.key
         if key in self._spools:
-            self._next(key, message, len(found.packets[key]))
+            _next(message, topic, len(found.packets[key]))
             data = messages.unpack_video(message.data)
             self._spools[key].write(data)
-            found.packets[key].append((len(data), _is_keyframe(data)))
-        elif key == MARKS:
-            self._next(key, message, len(found.at))
-            values = messages.unpack(self._marks, message.data)
+            found.packets[key].append((len(data), _is_keyframe(found.head.setup, key, data)))
+            return
+        values = messages.unpack(topic.features, message.data)
+        if topic.name.startswith(SENSOR):
+            _next(message, topic, len(found.series[key]))
+            found.series[key].add(float(values[TIME]), values[key])
+            return
+        _next(message, topic, len(found.columns[next(iter(topic.features))]))
+        if TIME in values:
             found.at.append(float(values.pop(TIME)))
-            for name, value in values.items():
-                found.columns[name].append(value)
-        elif key in self._rows:
-            self._next(key, message, len(found.columns[key]))
-            found.columns[key].append(messages.unpack({key: self._rows[key]}, message.data)[key])
-        else:
-            name = key.removeprefix("sensor/")
-            series = found.series[name]
-            self._next(key, message, len(series))
-            values = messages.unpack({name: series.feature, TIME: _SECONDS}, message.data)
-            series.add(float(values[TIME]), values[name])
-
-    def _next(self, key: str, message: Message, number: int) -> None:
-        if message.sequence != number:
-            raise ValueError(f"message {message.sequence} of {key} follows {number - 1}")
+        for name, value in values.items():
+            found.columns[name].append(value)
 
     def close(self) -> None:
         for spool in self._spools.values():
             spool.close()
 
 
-def _records(path: Path) -> Iterator[Any]:
-    """Attachments, channels and messages in order, as far as the file is whole. Raises `ValueError` and the like where
-    it is not merely torn."""
-    with path.open("rb") as file:
-        left = path.stat().st_size - len(MCAP0_MAGIC)
-        if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
-            raise ValueError("it does not begin as MCAP")
-        while left >= 9:
-            opcode, length = struct.unpack("<BQ", file.read(9))
-            left -= 9
-            if length > left or opcode == Opcode.DATA_END:
-                torn = opcode in iter(Opcode) and length <= MOST_BYTES
-                if not torn:
-                    raise ValueError(f"a record of {length} bytes does not fit")
-                return
-            if opcode == 0 and length == 0:  # zeros: blocks that were never written
-                return
-            if length > MOST_BYTES:
-                raise ValueError(f"a record has {length} bytes, {MOST_BYTES} are the most")
-            content = file.read(length)
-            left -= length
-            if opcode == Opcode.ATTACHMENT:
-                if zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
-                    raise ValueError("an attachment is not what was written")
-                yield Attachment.read(_stream(content))
-            elif opcode == Opcode.CHUNK:
-                yield from _messages(Chunk.read(_stream(content)))
-
-
-def _messages(chunk: Chunk) -> Iterator[Any]:
-    if chunk.compression:
-        raise ValueError(f"a chunk is compressed ({chunk.compression[:20]!r}); a recorder does not do that")
-    if zlib.crc32(chunk.data) != chunk.uncompressed_crc:
-        raise ValueError("a chunk is not what was written")
-    at = 0
-    while at + 9 <= len(chunk.data):
-        opcode, length = struct.unpack_from("<BQ", chunk.data, at)
-        content = chunk.data[at + 9 : at + 9 + length]
-        at += 9 + length
-        if len(content) != length:
-            raise ValueError("a message runs over the end of its chunk")
-        if opcode == Opcode.MESSAGE:
-            yield Message.read(_stream(content), length)
-        elif opcode == Opcode.CHANNEL:
-            yield Channel.read(_stream(content))
-
-
-def _stream(content: bytes) -> ReadDataStream:
-    return ReadDataStream(BytesIO(content))
+def _next(message: Message, topic: Topic, number: int) -> None:
+    if message.sequence != number:
+        raise ValueError(f"message {message.sequence} of {topic.name} follows {number - 1}")
 
 
 def _judgement(data: Mapping[str, Any]) -> Judgement:
@@ -257,21 +185,21 @@ def _judgement(data: Mapping[str, Any]) -> Judgement:
     return Judgement(success, str(note), flagged, task, str(incomplete), dict(data["extra"]))
 
 
-def _label(data: bytes) -> Label:
-    with pa.ipc.open_stream(data) as reader:
-        table = reader.read_all()
-    table.validate(full=True)
-    about = json.loads((table.schema.metadata or {})[b"label"])
-    return Label(about["kind"], table.replace_schema_metadata(), dict(about["source"]))
-
-
 def _spool(folder: Path, number: int) -> Path:
     return folder / f"camera-{number}.packets"
 
 
-def _is_keyframe(data: bytes) -> bool:
-    """Told by the parameter sets that the recorder puts before keyframes; for AV1 by the sequence header."""
-    return any(data[: len(mark)] == mark for mark in (b"\0\0\0\1\x67", b"\0\0\0\1\x40", b"\x0a", b"\x12\0\x0a"))
+def _is_keyframe(setup: Setup, key: str, data: bytes) -> bool:
+    """Told by the parameters that go before a keyframe: the recorder puts them there, in AV1 the encoder does."""
+    codec = _codec(setup, key)
+    if nal.has_units(codec):
+        return any(nal.is_parameter_set(codec, unit) for unit in nal.split(data[:64], None)[:1])
+    return data[:1] == b"\x0a" or data[:3] == b"\x12\0\x0a"
+
+
+def _codec(setup: Setup, key: str) -> str:
+    """FFmpeg's name of what a camera is encoded as."""
+    return (depth_codec(setup.codec) if is_depth(setup.features[key]) else setup.codec).name
 
 
 def _film(spool: Path, target: Path, packets: list[tuple[int, bool]], fps: float, codec: str) -> None:

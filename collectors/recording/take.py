@@ -6,27 +6,28 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from collectors.recording import finish, messages
 from collectors.recording.camera import Camera
 from collectors.recording.finish import Head, Judgement, Series
 from collectors.recording.health import Health, Watch
-from collectors.recording.journal import KEPT, LABEL, Journal, Topic
+from collectors.recording.journal import KEPT, LABEL, Journal
 from collectors.recording.rows import Row, Rows
 from collectors.recording.tick import Tick, row_features
-from dataengine.episode import Episode, Feature, Label
+from collectors.recording.topics import MARKS, TIME, Topic, all_of, cameras_of, columns_of, sensors_of
+from dataengine.episode import Episode, Label
 from dataengine.errors import DataEngineError, EpisodeError, MachineError
+from dataengine.guard import safe_name
 from dataengine.robot import Sample
 from dataengine.store import files
+from dataengine.store.labels import check as check_label
 from dataengine.store.shard import Written
 from dataengine.video import VideoClip, nal
-
-MARKS, TIME = "/collect", "time"
 
 
 class Keeper(Protocol):
@@ -54,8 +55,9 @@ class Take:
         self._sensing, self._over = threading.Lock(), False
         self._watch = Watch(head.setup)
         self._finished = False
-        self._topics = topics(head.setup)
-        self.journal = Journal(path, head.to_json(), _plain(head), self._topics)
+        self._topics, self._pictures = columns_of(head.setup), cameras_of(head.setup)
+        self._sensors = sensors_of(head.setup)
+        self.journal = Journal(path, head.to_json(), _plain(head), all_of(head.setup))
         self._cameras: dict[str, Camera] = {}
         try:
             for key in self._setup.cameras:
@@ -101,14 +103,10 @@ class Take:
             raise EpisodeError(self.head.identity, f"sensor {name!r} was read at {sample.time}")
         with self._sensing:
             if self.stopped is None:
-                number = len(series)
+                topic, said = self._sensors[name], {name: value, TIME: np.asarray(sample.time, np.float64)}
+                at = sample.time, sample.time
+                self.journal.put(topic, len(series), at, _packing(topic, said), value.nbytes + 64)
                 series.add(sample.time, value)
-                said = {name: value, TIME: np.asarray(sample.time, np.float64)}
-                shape = {name: feature, TIME: _SECONDS}
-                size = value.nbytes + 64
-                self.journal.put(
-                    f"sensor/{name}", number, sample.time, sample.time, lambda: messages.pack(shape, said), size
-                )
 
     def health(self) -> Health:
         return self._watch.health(self._cameras, self.journal, self.stopped, self._keeper.shortage(self))
@@ -152,17 +150,24 @@ class Take:
         self._check()
         judged = Judgement(success, note, flagged, task, self.stopped or "", dict(extra or {}), dict(labels or {}))
         for name, label in judged.labels.items():
-            self.journal.attach(LABEL + name, "application/vnd.apache.arrow.stream", _label_bytes(label))
+            check_label(self.head.identity, self.rows, safe_name(name), label)
+        for name, label in judged.labels.items():
+            self.journal.attach(LABEL + name, "application/vnd.apache.arrow.stream", messages.pack_label(label))
         self.journal.attach(KEPT, "application/json", _json(judged.to_json()))
         try:
+            if self.journal.failure is None:
+                self.journal.flush()
             self._finish()
-        except DataEngineError:
-            if not self._broken():
+            written = {key: camera.finish() for key, camera in self._cameras.items()}
+            index = self._keeper.commit(self, self._made(judged), written)
+        except BaseException as error:
+            if any(camera.failure is not None for camera in self._cameras.values()):
+                return self._keeper.salvage(self)
+            self._end(remove=False)
+            if not isinstance(error, OSError | DataEngineError):
                 raise
-            return self._keeper.salvage(self)
-        if self.journal.failure is None:
-            self.journal.flush()
-        index = self._keeper.commit(self, self._made(judged), {k: c.finish() for k, c in self._cameras.items()})
+            words = "it stays in its journal and is committed when the next recorder starts"
+            raise MachineError(f"the take could not be committed: {error}; {words}") from error
         self._end()
         return index
 
@@ -170,6 +175,11 @@ class Take:
         """Nothing of it stays."""
         self.stop()
         self._end()
+
+    def leave(self) -> None:
+        """Let go of it; its journal stays."""
+        self.stop()
+        self._end(remove=False)
 
     # -- inside ---------------------------------------------------------------------------------------------
 
@@ -181,23 +191,12 @@ class Take:
         for key, camera in self._cameras.items():
             self._captured[key].append(row.captured[key])
             camera.add(row.pictures[key])
-        for key in self._topics:
-            if key in self._features:
-                when = row.captured.get(key, row.at)
-                self.journal.put(key, number, row.at, when, self._packing({key: self._features[key]}, row.values), 256)
-        marks = {**mark_shape(self._features), TIME: _SECONDS}
-        self.journal.put(
-            MARKS,
-            number,
-            row.at,
-            row.at,
-            self._packing(marks, {**row.values, TIME: np.asarray(row.at, np.float64)}),
-            1024,
-        )
+        said = {**row.values, TIME: np.asarray(row.at, np.float64)}
+        for key, topic in self._topics.items():
+            size = 1024 if key == MARKS else row.values[key].nbytes
+            at = row.at, row.captured.get(key, row.at)
+            self.journal.put(topic, number, at, _packing(topic, said), size)
         self._watch.see(row)
-
-    def _packing(self, features: Mapping[str, Feature], values: Mapping[str, np.ndarray]) -> Callable[[], bytes]:
-        return lambda: messages.pack(features, values)
 
     def _tap(self, key: str) -> Callable[[int, bytes, bool], None]:
         sets: list[bytes] | None = None
@@ -212,7 +211,8 @@ class Take:
             at, captured = self._at[row], self._captured[key][row]
             stamp = round(max(captured, 0) * 1e9)
             codec, name = camera.codec, self._setup.short[key]
-            self.journal.put(key, row, at, captured, lambda: messages.pack_video(data, codec, name, stamp), len(data))
+            packed = partial(messages.pack_video, data, codec, name, stamp)
+            self.journal.put(self._pictures[key], row, (at, captured), packed, len(data))
 
         return tap
 
@@ -253,12 +253,15 @@ class Take:
     def _clips(self) -> dict[str, VideoClip]:
         return {key: camera.clip() for key, camera in self._cameras.items()}
 
-    def _end(self) -> None:
+    def _end(self, *, remove: bool = True) -> None:
         if not self._over:
             self._over = True
             for camera in self._cameras.values():
                 camera.abort()
-            self.journal.remove()
+            if remove:
+                self.journal.remove()
+            else:
+                self.journal.close()
             self._keeper.over(self)
 
 
@@ -271,52 +274,13 @@ def _linked(clip: VideoClip, folder: Path) -> VideoClip:
     return replace(clip, path=path)
 
 
-_SECONDS = Feature("float64", (1,), unit="s")
-
-
-def mark_shape(features: Mapping[str, Feature]) -> dict[str, Feature]:
-    """The columns that share one message: flags and ages about a row."""
-    return {key: f for key, f in features.items() if _is_mark(key)}
-
-
-def _is_mark(key: str) -> bool:
-    return key == "intervention" or (key.startswith("collect.") and key != "collect.executed_action")
-
-
-def topics(setup: Any) -> dict[str, Topic]:
-    """The channels of a take's journal by what they carry: a column, `MARKS`, a camera, `sensor/<name>`."""
-    rows = row_features(setup)
-    found: dict[str, Topic] = {}
-
-    def plain(key: str, name: str, features: Mapping[str, Feature]) -> None:
-        found[key] = Topic(
-            name, key, "json", name.strip("/").replace("/", "."), "jsonschema", messages.json_schema(features)
-        )
-
-    for key, feature in rows.items():
-        if not _is_mark(key):
-            plain(key, "/" + key.replace(".", "/"), {key: feature})
-    plain(MARKS, MARKS, {**mark_shape(rows), TIME: _SECONDS})
-    for name, feature in setup.sensors.items():
-        plain(f"sensor/{name}", f"/sensor/{name}", {name: feature, TIME: _SECONDS})
-    for key in setup.cameras:
-        name = "/" + key.replace(".", "/")
-        found[key] = Topic(name, key, "protobuf", messages.VIDEO, "protobuf", messages.video_schema())
-    return found
+def _packing(topic: Topic, values: Mapping[str, np.ndarray]) -> Callable[[], bytes]:
+    return partial(messages.pack, topic.features, values)
 
 
 def _plain(head: Head) -> dict[str, str]:
     said = {"task": head.task, "began": head.began, "operator": head.setup.operator or ""}
     return {**said, "embodiment": head.setup.embodiment or "", "robot": _json(dict(head.setup.robot)).decode()}
-
-
-def _label_bytes(label: Label) -> bytes:
-    about = {b"label": _json({"kind": label.kind, "source": dict(label.source)})}
-    sink = pa.BufferOutputStream()
-    table = label.table.replace_schema_metadata(about)
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue().to_pybytes()
 
 
 def _json(value: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ class Setup:
             if feature.dtype == "image":
                 raise ConfigError(f"camera {key!r} is kept as images; a recorder writes videos")
         for key, feature in self.columns.items():
-            if key.startswith(("observation.", "action", "collect.")) or key == "intervention" or feature.is_camera:
+            ours = key in ("collect", "intervention") or key.startswith("collect.")
+            if ours or key.startswith(("observation.", "action")) or feature.is_camera:
                 raise ConfigError(f"column {key!r}: name further columns next.* or otherwise, and give numbers or text")
         for name, feature in self.sensors.items():
             safe_name(name)
@@ -87,16 +89,16 @@ class Setup:
         if len(set(self.short.values())) != len(self.cameras):
             raise ConfigError(f"cameras have the same short name: {self.short}")
 
-    @property
+    @cached_property
     def cameras(self) -> list[str]:
         return [key for key, feature in self.features.items() if feature.is_camera]
 
-    @property
+    @cached_property
     def senses(self) -> list[str]:
         """Observations that are no pictures."""
         return [key for key, f in self.features.items() if key.startswith("observation.") and not f.is_camera]
 
-    @property
+    @cached_property
     def short(self) -> dict[str, str]:
         """What cameras are called in columns about them; `state` and `sensor` are called otherwise there."""
         names = {key: key.removeprefix("observation.").removeprefix("images.") for key in self.cameras}
