@@ -27,6 +27,7 @@ MEASUREMENTS = (
     "codecs",
     "flips",
     "publish_killed",
+    "fleet",
     "killed",
     "mutations",
     "sources",

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from collectors.fleet.service import serving as collecting
+from dataengine.cli import app
 from dataengine.episode import Episode, Feature, Meta
 from dataengine.hub.publish import Publish
 from dataengine.hub.server import serving
-from dataengine.store import FrameReader, Store
+from dataengine.store import FrameReader, FrameStream, Store
 from pipelines.tokenizers.bins import Bins
 from pipelines.tokenizers.chunks import windows
 from pipelines.tokenizers.fast import Fast
@@ -73,6 +76,32 @@ def test_13_the_text_of_every_action_is_rt2s(store: Path, tmp_path: Path) -> Non
         assert (np.abs(decoded - np.clip(actions, bins.bounds.low, bins.bounds.high)) <= half + 1e-9).all()
 
 
+def test_14_interventions_of_a_fleet_grow_one_store_while_a_learner_reads(tmp_path: Path) -> None:
+    features = FEATURES | {"intervention": Feature("bool", (1,)), "collect.actor": Feature("string", (1,))}
+    token, learner, seen = "a token for this test", None, []
+    with collecting(tmp_path / "fleet", token) as url:
+        for robot in ("left", "right"):
+            opened = Store.create(tmp_path / robot, fps=10.0, features=features)
+            with opened.writer() as writer:
+                for number in range(2):
+                    taken = np.arange(20) >= 12 + number
+                    columns = {key: np.full((20, 3), number, np.float32) for key in FEATURES}
+                    columns |= {"intervention": taken, "collect.actor": np.where(taken, "person", "policy")}
+                    writer.append(Episode(f"{robot}{number}", 10.0, features, columns, meta=Meta(tasks=("reach",))))
+            words = ["collect", "push", str(opened.root), url, "--token", token, "--recorder", robot]
+            done = CliRunner().invoke(app, words, catch_exceptions=False)
+            assert done.exit_code == 0 and "2 sent" in done.output
+            learner = learner.reload() if learner else Store.open(tmp_path / "fleet")
+            batches = list(FrameStream(learner, batch=16))
+            seen.append((len(learner), sum(int(batch["intervention"].sum()) for batch in batches)))
+    assert seen == [(2, 15), (4, 30)]
+    got = published(tmp_path / "fleet", tmp_path)
+    assert [one.meta.extra["recorder"] for one in got] == ["left", "left", "right", "right"]
+    for one in got:
+        assert (one.frames["intervention"] == (one.frames["collect.actor"] == "person")).all()
+        assert int(one.frames["intervention"].argmax()) == 12 + int(one.id[-1])
+
+
 def test_42_chunks_end_with_their_episode(store: Path) -> None:
     reader = FrameReader(Store.open(store), {"action": [k / 10 for k in range(8)]})
     first = len(Store.open(store)[0])
@@ -83,6 +112,6 @@ def test_42_chunks_end_with_their_episode(store: Path) -> None:
 
 def test_every_row_names_a_test_that_exists() -> None:
     rows = re.findall(r"^\| (\d+) \|.*\| `([^`]+)` \|$", (ROOT / "docs" / "systems.md").read_text(), re.M)
-    assert {int(number) for number, _ in rows} >= {5, 13, 42, 62, 76}
+    assert {int(number) for number, _ in rows} >= {5, 13, 14, 42, 62, 76}
     for _, test in rows:
         assert (ROOT / test.split("::")[0]).exists(), test
