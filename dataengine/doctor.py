@@ -25,6 +25,7 @@ NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tokenizer": (("tokenizers", "scipy"), ()),
     "sim": (("mujoco", "gymnasium", "PIL"), ("libEGL.so.1", "libGLESv2.so.2")),
     "hub": (("huggingface_hub", "starlette", "uvicorn", "PIL"), ()),
+    "collect": (("mcap", "mink", "daqp", "mujoco", "starlette", "uvicorn", "websockets", "cryptography", "segno"), ()),
     "train": (("torch", "safetensors"), ()),
     "lerobot": (("lerobot",), ()),
 }

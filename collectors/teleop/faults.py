@@ -25,23 +25,25 @@ def name_of(key: str) -> str:
 
 @dataclass
 class Watch:
-    """Looks at every observation. features: of the robot, by key.
+    """Looks at every observation. features: of the robot, by key. patience: [s] that its body may be silent.
 
     `fault`: in words, why the episode cannot go on; empty where it can. `troubles`: what is odd, one line each.
     """
 
     features: Mapping[str, Feature]
+    patience: float = STALE_BODY
     fault: str = ""
     troubles: tuple[str, ...] = ()
     _last: dict[str, float] = field(default_factory=dict, repr=False)
+    _seen: dict[str, float] = field(default_factory=dict, repr=False)
     _began: float | None = field(default=None, repr=False)
     _jumped: dict[str, float] = field(default_factory=dict, repr=False)
 
     def reset(self) -> None:
         """A robot that was connected anew."""
         self.fault, self.troubles, self._began = "", (), None
-        self._last.clear()
-        self._jumped.clear()
+        for remembered in (self._last, self._seen, self._jumped):
+            remembered.clear()
 
     def look(self, now: float, observation: Mapping[str, Sample]) -> bool:
         """Take note of one observation; whether everything a frame needs is there and sound."""
@@ -49,7 +51,7 @@ class Watch:
         faults = [self._wrong(key, feature, observation.get(key), now) for key, feature in self._wanted()]
         self.fault = next((fault for fault in faults if fault), "")
         self.troubles = tuple(
-            f"The clock of {name_of(key)} jumped; times of this episode are marked. Check for a time server that sets it."
+            f"The clock of {name_of(key)} jumped; times are marked. Does a time server set it?"
             for key, when in self._jumped.items()
             if now - when < 5.0
         )
@@ -59,21 +61,25 @@ class Watch:
         return [(key, feature) for key, feature in self.features.items() if key.startswith("observation.")]
 
     def _wrong(self, key: str, feature: Feature, sample: Sample | None, now: float) -> str:
-        who, patience = name_of(key), STALE_CAMERA if feature.is_camera else STALE_BODY
+        who, patience = name_of(key), max(STALE_CAMERA, self.patience) if feature.is_camera else self.patience
         assert self._began is not None
         if sample is None:
-            late = now - self._began > 5 * patience
+            late = now - self._seen.get(key, self._began) > 5 * patience
             return f"{who} gives nothing: check that it is plugged in" if late or not feature.is_camera else ""
         before = self._last.get(key)
         if sample.time > now + JUMP or (before is not None and sample.time < before - JUMP):
             self._jumped[key] = now
-        elif now - sample.time > patience and (before is None or sample.time <= before):
-            return f"{who} has stood still for {now - sample.time:.1f} s: check its cable and power"
+        if before is None or sample.time != before:
+            self._seen[key] = now
+        elif now - self._seen[key] > patience:
+            return f"{who} has stood still for {now - self._seen[key]:.1f} s: check its cable and power"
         self._last[key] = sample.time
         value = sample.value
         if value.shape != feature.shape:
             return f"{who} gives {value.shape}, not {feature.shape}: it was set up anew while running"
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            named = [] if feature.names is None else [n for n, v in zip(feature.names, value.flat, strict=False) if v != v]
+            named = (
+                [] if feature.names is None else [n for n, v in zip(feature.names, value.flat, strict=False) if v != v]
+            )
             return f"{who} answers NaN" + (f" for {', '.join(named[:3])}" if named else "") + ": check the sensor"
         return ""

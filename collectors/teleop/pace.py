@@ -86,6 +86,10 @@ class Pace:
         self.at = np.asarray(at, np.float64).copy()
         self._velocity, self._wish = np.zeros_like(self.at), None
 
+    def forget(self) -> None:
+        """Somebody else wishes from now on; the motion goes on from where it is."""
+        self._wish = None
+
     def jumps(self, wish: np.ndarray) -> bool:
         """Whether a wish is so far from the one before (after a reset: from where it is) that nobody can have meant it,
         or is no number at all. One that is not is remembered."""
@@ -136,7 +140,9 @@ class Pace:
         target = self.at + velocity * dt
         if wish is not None:  # arrived: no swinging around the wish by less than one tick's change of speed
             whole = (wish - self.at) / dt
-            there = (np.abs(whole - self._velocity) <= most) & (np.abs(whole) <= np.minimum(self.limits.speed, 2 * most))
+            there = (np.abs(whole - self._velocity) <= most) & (
+                np.abs(whole) <= np.minimum(self.limits.speed, 2 * most)
+            )
             target = np.where(there, wish, target)
         target = np.clip(target, self.limits.low, self.limits.high)
         self._velocity, self.at = (target - self.at) / dt, target

@@ -63,6 +63,7 @@ class Watchdog:
         self._beat: float | None = None
         self._bitten = False
         self._over = threading.Event()
+        self._demanded = False
         self._thread: threading.Thread | None = None
 
     def beat(self) -> bool:
@@ -80,9 +81,14 @@ class Watchdog:
         """Seconds since the last beat; 0 while none is expected."""
         return 0.0 if self._beat is None else self._now() - self._beat
 
+    def demand(self) -> None:
+        """Hold at once; from any thread, waits for nothing."""
+        self._demanded = True
+
     def check(self) -> None:
-        if self._beat is not None and not self._bitten and self.silent > self.patience:
-            self._bitten = True
+        silent = self._beat is not None and not self._bitten and self.silent > self.patience
+        if silent or self._demanded:
+            self._bitten, self._demanded = True, False
             self.bites += 1
             with suppress(Exception):  # a robot that cannot be held is a fault the loop will see
                 self._hold()
