@@ -154,7 +154,7 @@ class FakeSitting:
             while self._waiting:
                 self._obey(self._waiting.pop(0))
             if self.phase == "reset" and time.monotonic() - self._ended > 8.0:
-                self._go("ready", "Ready.")
+                self.go("ready", "Ready.")
             held = self._drive()
             self._pictures = {key: self._drawn(key, held) for key in self.cameras}
             self.ticks += 1
@@ -179,28 +179,28 @@ class FakeSitting:
         match name:
             case "start" if here == "ready":
                 self._begun, self._success, self._note, self._flagged = time.monotonic(), None, "", False
-                self._go("recording", f"Recording episode {self.kept + 1}.")
+                self.go("recording", f"Recording episode {self.kept + 1}.")
             case "stop" | "success" | "failure" if here in ("recording", "review"):
                 self._success = {"success": True, "failure": False}.get(name, self._success)
-                self._go("review", "Keep or discard?")
+                self.go("review", "Keep or discard?")
             case "keep" if here == "review":
                 self.kept, self._seconds = self.kept + 1, self._seconds + self._ended - self._begun
                 self._successes += self._success is not False
-                self._go("reset", f"Kept as episode {self.kept - 1}. Lay out the next scene.")
+                self.go("reset", f"Kept as episode {self.kept - 1}. Lay out the next scene.")
             case "discard" | "redo" if here in ("recording", "review"):
                 self._discarded += 1
-                self._go("reset" if name == "discard" else "ready", "Discarded.")
+                self.go("reset" if name == "discard" else "ready", "Discarded.")
             case "undo" if self.kept and here in ("ready", "reset"):
                 self.kept -= 1
                 self._say(f"Episode {self.kept} is out of the dataset.")
             case "reset":
-                self._go("ready", "A new scene. Ready.")
+                self.go("ready", "A new scene. Ready.")
             case "estop":
                 self._held_by = "emergency stop"
-                self._go("held", "Emergency stop: the robot is held.")
+                self.go("held", "Emergency stop: the robot is held.")
             case "release" if here in ("held", "fault"):
                 self._held_by = ""
-                self._go("ready", "Released. Ready.")
+                self.go("ready", "Released. Ready.")
             case "takeover" | "handback":
                 self._actor = "person" if name == "takeover" else "expert"
                 self._say(f"The {self._actor} acts.")
@@ -217,11 +217,11 @@ class FakeSitting:
             case "device":
                 self._device = order.text
             case "finish":
-                self._go("done", "The sitting is over; everything is stored.")
+                self.go("done", "The sitting is over; everything is stored.")
             case _:
                 self._say(f"Not now: {name} has no meaning while {here}.")
 
-    def _go(self, phase: Phase, said: str) -> None:
+    def go(self, phase: Phase, said: str) -> None:
         if phase != "review" or self.phase != "review":
             self._ended = time.monotonic()
         self.phase = phase

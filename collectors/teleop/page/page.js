@@ -74,7 +74,9 @@ $("give").addEventListener("click", () => link.send({ type: "seat", want: "give"
 $("stay").addEventListener("click", () => link.send({ type: "seat", want: "keep" }));
 for (const button of document.querySelectorAll("button:not(.pad)"))
   button.addEventListener("click", (event) => event.detail > 0 && button.blur());
-if (matchMedia("(pointer: coarse)").matches) $("motion").hidden = false;
+const fingers = matchMedia("(pointer: coarse)");
+fingers.addEventListener("change", () => ($("motion").hidden = !fingers.matches));
+$("motion").hidden = !fingers.matches;
 if (matchMedia("(max-width: 820px), (max-height: 700px)").matches) $("keys").open = false;
 
 function show(now) {
