@@ -97,6 +97,40 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Explained:
+    """One decision of a policy, and where it came from; what the policy cannot say is None.
+
+    actions: `(n, A)` float32, as `act` gives. log_prob: natural logarithm of the probability (tokens) or density
+    (noise) of everything that was drawn for this decision. parts: its summands `(k,)` float64: of each action,
+    denoising step or token. noise: what was drawn from the standard normal first, float32. path: what it became,
+    denoising step by step, `(steps, …)` float32. tokens: what was said. features: `(F,)` float32, the policy's own view
+    of the situation.
+    """
+
+    actions: np.ndarray
+    log_prob: float | None = None
+    parts: np.ndarray | None = None
+    noise: np.ndarray | None = None
+    path: np.ndarray | None = None
+    tokens: tuple[int, ...] | None = None
+    features: np.ndarray | None = None
+
+
+@runtime_checkable
+class Explaining(Policy, Protocol):
+    """A policy that can explore and say how likely what it did was; every decision has the same shapes."""
+
+    def begin(self, seed: int, noise: float = 0.0) -> None:
+        """Start an episode whose randomness is the seed's. noise: how much to explore, 0 for as it was trained; what
+        it measures is the policy's own affair. Raises `ConfigError` where it cannot."""
+        ...
+
+    def act_explained(self, observation: Mapping[str, np.ndarray], instruction: str) -> Explained:
+        """Like `act`."""
+        ...
+
+
 @runtime_checkable
 class Tokenizer(Protocol):
     """Action chunks `(T, A)` to lists of integers and back."""

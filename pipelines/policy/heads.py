@@ -73,10 +73,14 @@ class FlowHead(ActionHead):
 
     def act(self, memory: Tensor, text: Tensor, draw: torch.Generator) -> Tensor:
         x = torch.randn((len(memory), self.chunk, self.size), generator=draw).to(memory)
-        for step in range(self.steps):  # Euler; the last step lands on the guess itself
-            tau = torch.full((len(memory),), step / self.steps, device=memory.device)
-            x = x + (self._chunk(x, tau, memory, text) - x) / (self.steps - step)
+        for step in range(self.steps):
+            x = self.step(x, step, memory, text)
         return x
+
+    def step(self, x: Tensor, step: int, memory: Tensor, text: Tensor) -> Tensor:
+        """Euler's step from x `(B, chunk, D)` at time step / steps; the last one lands on the guess itself."""
+        tau = torch.full((len(memory),), step / self.steps, device=memory.device)
+        return x + (self._chunk(x, tau, memory, text) - x) / (self.steps - step)
 
 
 class ChunkTokenizer(Tokenizer, Protocol):
@@ -123,12 +127,18 @@ class TokenHead(ActionHead):
         ids = torch.full((len(memory), 1), self.begin, device=memory.device)
         done = torch.zeros(len(memory), dtype=torch.bool, device=memory.device)
         for said in range(self.longest):
-            logits = self._logits(ids, memory, text)[:, -1]
-            best = (logits[:, : self.end] if said < self.shortest else logits).argmax(-1)
+            best = self.next_logits(ids, said, memory, text).argmax(-1)
             done |= best == self.end
             ids = torch.cat([ids, torch.where(done, self.end, best)[:, None]], dim=1)
             if done.all():
                 break
-        coded = [[t for t in row if t != self.end] for row in ids[:, 1:].tolist()]
-        chunks = np.asarray(self.tokenizer.decode(coded), np.float32).reshape(-1, self.chunk, self.size)
-        return torch.from_numpy(chunks).to(memory.device)
+        return self.decode([[t for t in row if t != self.end] for row in ids[:, 1:].tolist()]).to(memory.device)
+
+    def next_logits(self, ids: Tensor, said: int, memory: Tensor, text: Tensor) -> Tensor:
+        """Logits of what follows ids `(B, 1 + said)`: of the tokens alone while the chunk may not end yet."""
+        logits = self._logits(ids, memory, text)[:, -1]
+        return logits[:, : self.end] if said < self.shortest else logits
+
+    def decode(self, coded: list[list[int]]) -> Tensor:
+        """Chunks `(B, chunk, D)` of tokens."""
+        return torch.from_numpy(np.asarray(self.tokenizer.decode(coded), np.float32).reshape(-1, self.chunk, self.size))

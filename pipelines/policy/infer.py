@@ -12,8 +12,10 @@ import torch
 
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
+from dataengine.plugins import Explained
 from pipelines.policy.actions import names_of
 from pipelines.policy.checkpoint import read_policy
+from pipelines.policy.explain import as_array, explain
 from pipelines.policy.model import threads
 from pipelines.policy.pictures import resize
 
@@ -49,13 +51,54 @@ class ReferencePolicy:
 
     def reset(self) -> None:
         """Start an episode."""
-        self._seed = 0
+        self._episode: int | None = None
+        self._decisions, self._noise = 0, 0.0
+
+    def begin(self, seed: int, noise: float = 0.0) -> None:
+        """Start an episode with randomness of its own. noise: of the exploration, as `explain.py` says: a standard
+        deviation in the normalised target space (l1, flow), or a temperature (fast, bins). Raises `ConfigError`."""
+        if not 0 <= noise <= 10:
+            raise ConfigError(f"noise is 0 to 10, not {noise}")
+        self.reset()
+        self._episode, self._noise = seed, noise
 
     def act(self, observation: Mapping[str, np.ndarray], instruction: str) -> np.ndarray:
         """Pictures are `(H, W, 3)` uint8 of any size; numbers are in the dataset's units.
 
         Raises `ConfigError` when the observation lacks something the policy was trained on or has another shape.
         """
+        pictures, state, words, here = self._look(observation, instruction)
+        with threads(self.spec.config.threads):
+            targets = self._model.act(pictures, state, words, self._draw())
+        return self._actions(targets, here)
+
+    @torch.inference_mode()
+    def act_explained(self, observation: Mapping[str, np.ndarray], instruction: str) -> Explained:
+        """Like `act`, with what was drawn and how likely it was. features: the mean over the memory tokens.
+
+        The parts of an l1 head are those of the actions that are given; of the others' the whole chunk's.
+        """
+        pictures, state, words, here = self._look(observation, instruction)
+        with threads(self.spec.config.threads):
+            memory, text = self._model.encoder(pictures, state, words)
+            said = explain(self._model.head, memory, text, self._draw(), self._noise)
+        parts = as_array(said.parts, np.float64)
+        if parts is not None and self.spec.config.head == "l1":
+            parts = parts[: self.spec.config.execute]
+        return Explained(
+            actions=self._actions(said.chunk, here),
+            log_prob=None if parts is None else float(parts.sum()),
+            parts=parts,
+            noise=as_array(said.noise),
+            path=as_array(said.path),
+            tokens=said.tokens,
+            features=as_array(memory.mean(1)[0]),
+        )
+
+    def _look(
+        self, observation: Mapping[str, np.ndarray], instruction: str
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, np.ndarray]:
+        """Pictures, state and words as the model takes them, and the state in the dataset's units."""
         spec, device = self.spec, self.spec.config.device
         if new := set(spec.vocabulary.unknown(instruction)) - self._unknown:
             self._unknown |= new
@@ -63,14 +106,21 @@ class ReferencePolicy:
         pictures = [resize(self._get(observation, key), spec.config.image_size) for key in spec.cameras]
         looked = np.stack(pictures)[None] if pictures else np.zeros((1, 0, 1, 1, 3), np.uint8)
         state = self._state(observation)
-        draw = torch.Generator().manual_seed(self._seed)
-        self._seed += 1
         words = spec.vocabulary.encode([instruction])
         inputs = [torch.from_numpy(a).to(device) for a in (looked, spec.state.normalise(state), words)]
-        with threads(spec.config.threads):
-            targets = self._model.act(inputs[0], inputs[1], inputs[2], draw)
-        actions = spec.actions(targets.cpu().numpy(), state)[0]
-        return actions[: spec.config.execute].astype(np.float32)
+        return inputs[0], inputs[1], inputs[2], state
+
+    def _draw(self) -> torch.Generator:
+        """The randomness of the next decision."""
+        seed, self._decisions = self._decisions, self._decisions + 1
+        if self._episode is not None:
+            seed = int(np.random.SeedSequence([self._episode, seed]).generate_state(1, np.uint64)[0] >> 1)
+        return torch.Generator().manual_seed(seed)
+
+    def _actions(self, targets: torch.Tensor, state: np.ndarray) -> np.ndarray:
+        """`(execute, A)` float32 in the dataset's units."""
+        actions = self.spec.actions(targets.cpu().numpy(), state)[0]
+        return actions[: self.spec.config.execute].astype(np.float32)
 
     def _state(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """`(1, S)` float32: all numeric inputs in the model's order."""
