@@ -14,6 +14,7 @@ import pyarrow as pa
 from starlette.testclient import TestClient
 from store_made import FPS, FRONT, SMALL, episode
 
+from collectors.fleet.committer import Committer
 from collectors.fleet.offer import Limits
 from collectors.fleet.packing import Packed
 from collectors.fleet.push import Push
@@ -79,6 +80,10 @@ class Service:
     def _running(self) -> Iterator[TestClient]:
         with opened(self.root, TOKEN, limits=self.limits, say=self.said.append) as app:
             yield TestClient(app, base_url=URL, headers={"Authorization": f"Bearer {TOKEN}"})
+
+    @property
+    def committer(self) -> Committer:
+        return self.client.app.app.routes[0].endpoint.__self__.committer  # type: ignore[attr-defined]
 
     def restart(self) -> None:
         self._stack.__exit__(None, None, None)

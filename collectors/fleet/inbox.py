@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from collectors.fleet.offer import SHA256, Limits, Offer, read_offer
-from dataengine.errors import DataEngineError, StoreError
+from dataengine.errors import DataEngineError
 from dataengine.guard import read_json
 from dataengine.store import files
 from dataengine.store.lock import WriterLock
@@ -31,6 +31,10 @@ class Misplaced(DataEngineError):
     def __init__(self, offset: int) -> None:
         super().__init__(f"the next piece begins at byte {offset}")
         self.offset = offset
+
+
+class Unknown(DataEngineError):
+    """There is no such offer, or no such file in it."""
 
 
 class Crowded(DataEngineError):
@@ -87,7 +91,7 @@ class Inbox:
 
     def file(self, key: str, sha256: str) -> Path:
         if not SHA256.fullmatch(sha256):
-            raise StoreError(f"{sha256[:80]!r} is not a sha256")
+            raise Unknown(f"{sha256[:80]!r} is not a sha256")
         return self._place(key) / sha256
 
     def missing(self, key: str, offer: Offer) -> dict[str, int]:
@@ -100,7 +104,7 @@ class Inbox:
         path = self.file(key, sha256)
         with self._lock:
             if not path.parent.is_dir():
-                raise StoreError("there is no such offer")
+                raise Unknown("there is no such offer")
             if (length := self._length(key, sha256)) != start:
                 raise Misplaced(length)
             try:
@@ -160,7 +164,7 @@ class Inbox:
 
     def _place(self, key: str) -> Path:
         if not SHA256.fullmatch(key):
-            raise StoreError(f"{key[:80]!r} is not the key of an offer")
+            raise Unknown(f"{key[:80]!r} is not the key of an offer")
         return self.folder / key
 
     def _length(self, key: str, sha256: str) -> int:

@@ -62,7 +62,9 @@ class Push:
         settled = self.report.settled
         for ids in batched([identity for identity in self.store.ids if identity not in settled], _ASKED):
             contents = {identity: content for identity in ids if (content := self._content(identity))}
-            _, states = self.wire.ask("POST", "/v1/episodes", json=contents)
+            code, states = self.wire.ask("POST", "/v1/episodes", json=contents)
+            if code != 200:
+                raise StoreError(f"{self.wire.url} is no collector service; wrong address?")
             for identity in contents:
                 state = states.get(identity)
                 if state == "other":
@@ -129,6 +131,10 @@ class Push:
     def _send(self, identity: str, folder: Path) -> None:
         try:
             packed = self._of_now(identity, lambda index: self._pack(index, folder))
+        except DataEngineError as error:  # it is damaged here already
+            self._refuse(identity, str(error))
+            return
+        try:
             if packed is not None:
                 self._deliver(packed)
                 self.report.sent.append(identity)

@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from collectors.fleet.committer import GONE, OTHER, Committer
 from collectors.fleet.gate import Gate
-from collectors.fleet.inbox import Crowded, Inbox, Misplaced
+from collectors.fleet.inbox import Crowded, Inbox, Misplaced, Unknown
 from collectors.fleet.intake import FULL, Damaged
 from collectors.fleet.offer import PROTOCOL, Limits, check_id, read_offer
 from dataengine.errors import (
@@ -219,8 +219,10 @@ async def _failed(request: Request, error: Exception) -> Response:
         code, said = (507, "the service's disk is full") if full else (503, f"the service's disk: {error.strerror}")
     elif isinstance(error, MachineError):
         code, said = (507 if "full" in str(error) else 503), str(error)
+    elif isinstance(error, Unknown):
+        code, said = 404, str(error)
     elif isinstance(error, StoreError):
-        code, said = 404, "there is no such thing here"
+        code, said = 503, "the service cannot read its store; verify it there"
     else:
         code, said = 400, "the request is not what this address takes"
     return JSONResponse({"error": said, **extra}, code, headers)

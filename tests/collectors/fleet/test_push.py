@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.fleet import push as pushing
+from collectors.fleet.content import content_of
 from collectors.fleet.offer import Limits
-from collectors.fleet.packing import outgoing, recorder_of
+from collectors.fleet.packing import outgoing, pack, recorder_of
 from dataengine.errors import StoreError
 from dataengine.store import Edit, Store
 
@@ -141,6 +142,30 @@ def test_a_local_store_may_be_repacked_and_corrected_without_becoming_another(tm
         assert recorder_of(store.root) == name and name.startswith("recorder-")
         report = fleet.push(store.root).once()
         assert report.there == list(store.ids[:3]) and report.sent == ["episode-4"]
+
+
+def test_what_waits_is_committed_together(tmp_path: Path) -> None:
+    store = local(tmp_path / "local", range(4))
+    with service(tmp_path / "fleet") as fleet:
+        committer, inbox = fleet.committer, fleet.committer.inbox
+        jobs = []
+        for index in range(len(store)):
+            packed = pack(store, index, content_of(store, index), "one", tmp_path / f"shard{index}")
+            key = inbox.open(packed.offer)
+            for sha256, path in packed.files.items():
+                inbox.append(key, sha256, 0, path.read_bytes())
+            jobs.append(key)
+        assert sorted(job.result(60) for job in [committer.submit(key) for key in jobs]) == [0, 1, 2, 3]
+        assert fleet.store.commit is not None and fleet.store.commit.generation <= 2
+
+
+def test_an_episode_that_is_damaged_here_does_not_keep_the_others_back(tmp_path: Path) -> None:
+    store = local(tmp_path / "local", [1, 2])
+    video = sorted(store.root.glob("videos/*/*/*.mp4"))[0]
+    video.write_bytes(video.read_bytes()[:300])
+    with service(tmp_path / "fleet") as fleet:
+        report = fleet.push(store.root).once()
+        assert report.sent == ["episode-2"] and list(report.refused) == ["episode-1"]
 
 
 def test_following_sends_what_is_appended_while_it_runs(tmp_path: Path) -> None:
