@@ -70,13 +70,12 @@ class Page:
             )
         return done["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 10.0) -> Any:
-        """Until an expression is true; its value."""
+    def wait(self, script: str, seconds: float = 10.0) -> None:
+        """Until an expression is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            value = self.run(script)
-            if value:
-                return value
+            if self.run(f"!!({script})"):
+                return
             time.sleep(0.02)
         raise AssertionError(f"after {seconds} s still not: {script}")
 
