@@ -7,6 +7,7 @@ import json
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Page, browser
@@ -26,15 +27,16 @@ def chromium() -> Iterator[Callable[[], Page]]:
 def test_traces_are_what_the_page_sends_today(chromium: Callable[[], Page], source: Source) -> None:
     record = runpy.run_path(str(HERE / "record_traces.py"))["record"]
 
-    def shape(lines: list[dict[str, object]]) -> set[tuple[object, ...]]:
-        buttons = [line.get("buttons", []) for line in lines]
-        pressed = {tuple(value > 0.3 for value in each) for each in buttons}  # type: ignore[attr-defined]
-        return {tuple(line.get("keys", ())) for line in lines} | pressed  # type: ignore[arg-type]
+    def shape(lines: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+        """Which keys were down at all, and which buttons together: how keys overlap is a matter of milliseconds."""
+        pressed = {tuple(value > 0.3 for value in line.get("buttons", ())) for line in lines}
+        return {(key,) for line in lines for key in line.get("keys", ())} | pressed
 
     kept = [json.loads(line) for line in (HERE / "traces" / f"{source}.jsonl").read_text().splitlines()][1:]
     now = record(source, chromium)
     assert shape(now) == shape(kept)
     if source in ("pointer", "touch", "phone"):
         assert now[-1]["axes"] == pytest.approx(kept[-1]["axes"], abs=0.03)
-    gaps = [b["time"] - a["time"] for a, b in itertools.pairwise(kept) if any(a.get("buttons", a.get("keys", ())))]
-    assert max(gaps) < 0.1
+    for one, other in itertools.pairwise(kept):  # while anything is held, at least every 100 ms
+        held = [value for n, value in enumerate(one.get("buttons", ())) if (source, n) != ("phone", 1)]
+        assert not any((*held, *one.get("keys", ()))) or other["time"] - one["time"] < 0.1
