@@ -14,6 +14,7 @@ from collectors.teleop.clerk import Clerk
 from collectors.teleop.messages import Verdict
 from collectors.teleop.review import judge
 from dataengine.episode import Episode
+from dataengine.errors import DataEngineError
 
 
 @dataclass
@@ -95,9 +96,11 @@ class Desk:
         def unjudged(problem: Exception) -> None:
             self._judged(seen, Verdict(None, unknown={"quality": f"{problem}"}))
 
-        def stopped(episode: Episode | None) -> None:
-            if episode is not None and seen == self._seen:
-                self.reviewer.give(lambda: judge(episode), lambda v: self._judged(seen, v), unjudged)
+        def stopped(made: Episode | Exception | None) -> None:
+            if isinstance(made, Exception):
+                unjudged(made)
+            elif made is not None and seen == self._seen:
+                self.reviewer.give(lambda: judge(made), lambda v: self._judged(seen, v), unjudged)
 
         checked = self.checks
         self.clerk.give(lambda: _stopped(take, why, checked), stopped, self._complain)
@@ -166,7 +169,10 @@ class Desk:
         self.said(f"{problem}")
 
 
-def _stopped(take: Take, why: str, checked: bool) -> Episode | None:
-    """In the clerk's thread: end the take; its episode for the checks, None where there will be none."""
+def _stopped(take: Take, why: str, checked: bool) -> Episode | Exception | None:
+    """In the clerk's thread: end the take; its episode for the checks, or why there is none, None without checks."""
     take.stop(why)
-    return take.episode() if take.rows and checked else None
+    try:
+        return take.episode() if take.rows and checked else None
+    except DataEngineError as problem:
+        return problem

@@ -91,6 +91,7 @@ def _discard(session: Session, order: Order) -> None:
 
 def _redo(session: Session, order: Order) -> None:
     session.course.discard(same=True)
+    session.say("the same scene again")
 
 
 def _undo(session: Session, order: Order) -> None:
@@ -132,6 +133,7 @@ def _reset(session: Session, order: Order) -> None:
         session.say("keep or discard first")
     else:
         session.course.reset()
+        session.say("the next scene")
 
 
 def _home(session: Session, order: Order) -> None:

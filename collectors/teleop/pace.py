@@ -120,7 +120,9 @@ class Pace:
             self.at, self._velocity = wish, np.zeros_like(wish)
             return wish.astype(np.float32)
         gap = wish - self.at
-        fastest = np.minimum(limits.speed * share, np.sqrt(2 * GAIN * limits.acceleration * np.abs(gap)))
+        braking = GAIN * limits.acceleration  # stopping from v in steps of dt takes v dt / 2 + v² / 2a
+        stoppable = braking * (np.sqrt(dt**2 / 4 + 2 * np.abs(gap) / braking) - dt / 2)
+        fastest = np.minimum(limits.speed * share, stoppable)
         return self._move(np.clip(gap / dt, -fastest, fastest), dt, wish)
 
     def brake(self, dt: float) -> np.ndarray:
@@ -140,9 +142,7 @@ class Pace:
         target = self.at + velocity * dt
         if wish is not None:  # arrived: no swinging around the wish by less than one tick's change of speed
             whole = (wish - self.at) / dt
-            there = (np.abs(whole - self._velocity) <= most) & (
-                np.abs(whole) <= np.minimum(self.limits.speed, 2 * most)
-            )
+            there = (np.abs(whole - self._velocity) <= most) & (np.abs(whole) <= np.minimum(self.limits.speed, most))
             target = np.where(there, wish, target)
         target = np.clip(target, self.limits.low, self.limits.high)
         self._velocity, self.at = (target - self.at) / dt, target

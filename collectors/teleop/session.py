@@ -7,7 +7,6 @@ wait for nothing, and nothing in the loop waits for them.
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -143,7 +142,8 @@ class Session:
                 self._fail(f"{type(problem).__name__}: {problem}")
         else:
             self.watchdog.rest()
-        if beat.time - self._published >= STATUS_EVERY - 1e-6 or self._status is None:
+        known = self._status is not None and self._status.phase == self.course.phase
+        if not known or beat.time - self._published >= STATUS_EVERY - 1e-6:
             self._published, self._status = beat.time, self.reporter.make(beat.time)
 
     def keep(self) -> None:
@@ -182,6 +182,7 @@ class Session:
             self.course.finish()
         while not self._orders.empty():
             orders.carry_out(self, self._orders.get_nowait())
+            self._published = -np.inf  # whoever ordered hears at once
 
     def _live(self, beat: Beat, bitten: bool) -> None:
         """One beat of a robot that answers."""
@@ -190,7 +191,7 @@ class Session:
             self.watch = self._new_watch()
         self.observation = self.robot.observe()
         self.rates.see(self.observation)
-        if not self.watch.look(beat.time, self.observation):
+        if not self.watch.look(self.clock.now(), self.observation):
             self._fail(self.watch.fault)
             return
         if missing(self.robot.features, self.observation):
@@ -283,9 +284,3 @@ class Session:
         self.holding = ""
         self.course.fault(why)
         self.say(f"{why}; the session goes on when it is back")
-
-
-def wait_until_done(session: Session, poll: float = 0.05) -> None:
-    """For a thread that only waits: until the session is over."""
-    while session.course.phase != "done":
-        time.sleep(poll)

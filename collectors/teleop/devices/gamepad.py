@@ -29,7 +29,7 @@ class Gamepad(PageDevice):
     def begin(self) -> None:
         self._down, self._pulled = False, False
 
-    def command(self, given: Input, now: float) -> Command | None:
+    def command(self, given: Input, came: float, now: float) -> Command | None:
         sticks = [_beyond_rest(value) for value in (*given.axes, 0.0, 0.0, 0.0, 0.0)[:4]]
         button = dict(enumerate(given.buttons))
         self._gripper(button.get(GRIP, 0.0) > 0.5, button.get(TRIGGER, 0.0), now)
@@ -39,7 +39,7 @@ class Gamepad(PageDevice):
             return None
         share = 0.3 if button.get(SLOW, 0.0) > 0.5 else 1.0
         side, back, around, down = (share * value for value in sticks)
-        return self.twist(self.came(), -back, -side, -down, (share * roll, share * pitch, -around))
+        return self.twist(came, -back, -side, -down, (share * roll, share * pitch, -around))
 
     def _gripper(self, down: bool, pull: float, now: float) -> None:
         if down and not self._down:

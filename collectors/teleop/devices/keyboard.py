@@ -49,7 +49,7 @@ class Keyboard(PageDevice):
     def begin(self) -> None:
         self._down = False
 
-    def command(self, given: Input, now: float) -> Command | None:
+    def command(self, given: Input, came: float, now: float) -> Command | None:
         down = GRIP in given.keys
         if down and not self._down:
             self.grip(1.0 - self._opening, now)
@@ -59,4 +59,4 @@ class Keyboard(PageDevice):
             return None
         share = SLOWLY if set(SLOW) & set(given.keys) else 1.0
         total = [share * max(-1, min(1, sum(column))) for column in zip(*moves, strict=True)]
-        return self.twist(self.came(), total[0], total[1], total[2], (total[3], total[4], total[5]))
+        return self.twist(came, total[0], total[1], total[2], (total[3], total[4], total[5]))

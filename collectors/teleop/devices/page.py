@@ -34,7 +34,7 @@ class PageDevice(ABC):
     controls: ClassVar[Mapping[str, str]]
 
     def __post_init__(self) -> None:
-        self._heading, self._opening, self._gripped = 0.0, 1.0, -np.inf
+        self._heading, self._opening, self._gripped, self._count = 0.0, 1.0, -np.inf, 0
 
     def start(self, robot: Robot) -> None:
         if not isinstance(robot, Kinematic) and not hasattr(robot, "steer"):
@@ -43,6 +43,8 @@ class PageDevice(ABC):
                 "arm, or a robot with kinematics"
             )
         self._heading, self._opening, self._gripped = float(getattr(robot, "heading", 0.0)), 1.0, -np.inf
+        if self.inputs is not None and (newest := self.inputs.since(self.source, self._count)):
+            self._count = newest[-1][0]  # what was done before is over
         self.begin()
 
     def begin(self) -> None:  # noqa: B027 – most have nothing to forget
@@ -50,15 +52,18 @@ class PageDevice(ABC):
 
     def read(self, now: float, observation: Mapping[str, Sample]) -> Command | None:
         newest = self.inputs.newest(self.source) if self.inputs is not None else None
-        if newest is None:
+        if newest is None or self.inputs is None:
             return None
-        given, came = newest
-        moved = self.command(given, now)
+        fresh = self.inputs.since(self.source, self._count)
+        for self._count, given, came in fresh:
+            moved = self.command(given, came, came)
+        if not fresh:
+            moved = self.command(newest[0], newest[1], now)
         if moved is not None:
             return moved
         if now - self._gripped < GRIPPING:
             return Command(now, twist=np.zeros(6), gripper=self._opening)
-        return Command(came, twist=np.zeros(6), engaged=False)
+        return Command(newest[1], twist=np.zeros(6), engaged=False)
 
     def stop(self) -> None:  # noqa: B027
         """The page stays; there is nothing to let go of."""
@@ -69,8 +74,9 @@ class PageDevice(ABC):
             self._opening = other._opening
 
     @abstractmethod
-    def command(self, given: Input, now: float) -> Command | None:
-        """What the state asks for; None while nothing is held."""
+    def command(self, given: Input, came: float, now: float) -> Command | None:
+        """What a state that came at `came` [s] asks for; None while nothing is held. Called for each, in order, and
+        again while there is no newer one."""
 
     # -- for subclasses ------------------------------------------------------------------------------------
 
@@ -89,8 +95,3 @@ class PageDevice(ABC):
         """Tell the gripper how far to open, 0 to 1."""
         if opening != self._opening:
             self._opening, self._gripped = opening, now
-
-    def came(self) -> float:
-        """When the newest state came [s]."""
-        newest = self.inputs.newest(self.source) if self.inputs is not None else None
-        return newest[1] if newest is not None else -np.inf

@@ -35,7 +35,7 @@ class Phone(PageDevice):
         self._from: np.ndarray | None = None
         self._closed = False
 
-    def command(self, given: Input, now: float) -> Command | None:
+    def command(self, given: Input, came: float, now: float) -> Command | None:
         button = [value > 0.5 for value in (*given.buttons, 0.0, 0.0, 0.0, 0.0)[:4]]
         if button[CLOSED] != self._closed:
             self._closed = button[CLOSED]
@@ -43,16 +43,16 @@ class Phone(PageDevice):
         lift = float(button[UP]) - float(button[DOWN])
         if not button[CLUTCH] or len(given.axes) < 4:
             self._from = None
-            return self.twist(self.came(), 0.0, 0.0, lift, (0.0, 0.0, 0.0)) if lift else None
+            return self.twist(came, 0.0, 0.0, lift, (0.0, 0.0, 0.0)) if lift else None
         turned = np.array([given.axes[3], *given.axes[:3]])  # w x y z
         turned = turned / max(float(np.linalg.norm(turned)), 1e-9)
         if len(given.axes) >= 7:
             point = self.base(np.array(given.axes[4:7]))
-            return Command(self.came(), pose=np.concatenate([point, turned]), gripper=self._opening)
+            return Command(came, pose=np.concatenate([point, turned]), gripper=self._opening)
         if self._from is None:
             self._from = turned
         pitch, roll, yaw = _rotation_vector(self._from, turned)
-        return self.twist(self.came(), _share(-pitch), _share(-roll), lift, (0.0, 0.0, _share(yaw)))
+        return self.twist(came, _share(-pitch), _share(-roll), lift, (0.0, 0.0, _share(yaw)))
 
 
 def _share(angle: float) -> float:

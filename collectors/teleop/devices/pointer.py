@@ -37,7 +37,7 @@ class _Drag(PageDevice):
         self._wheel = -np.inf
         self._seq = -1
 
-    def command(self, given: Input, now: float) -> Command | None:
+    def command(self, given: Input, came: float, now: float) -> Command | None:
         x, y, rise = (*given.axes, 0.0, 0.0, 0.0)[:3]
         if self._axes is None:
             self._axes = (x, y, rise)
@@ -56,7 +56,7 @@ class _Drag(PageDevice):
         if not down and now - self._wheel > WHEEL:
             return None
         pose = np.array([*self._at, np.cos(self._yaw / 2), 0.0, 0.0, np.sin(self._yaw / 2)])
-        return Command(self.came() if down else now, pose=pose, gripper=self._opening)
+        return Command(came if down else now, pose=pose, gripper=self._opening)
 
     def _click(self, down: bool, dragged: float, now: float) -> None:
         if down:
