@@ -8,6 +8,7 @@ integers have all their digits. Where elements have names the message is an obje
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -61,7 +62,7 @@ def unpack(features: Mapping[str, Feature], data: bytes) -> dict[str, np.ndarray
 
 
 def _array(flat: Any, feature: Feature) -> np.ndarray:
-    if not isinstance(flat, list) or len(flat) != feature.size:
+    if not isinstance(flat, list) or len(flat) != math.prod(feature.shape):
         raise ValueError(f"{feature.size} values are needed")
     kinds: dict[str, type | tuple[type, ...]] = {"b": bool, "i": int, "u": int, "f": (int, float), "U": str}
     kind = kinds["U" if feature.dtype == "string" else np.dtype(feature.dtype).kind]
@@ -77,7 +78,7 @@ def _no_constant(name: str) -> float:
 
 def _names(feature: Feature) -> tuple[str, ...] | None:
     names = feature.names
-    return names if names and len(set(names)) == feature.size == len(names) else None
+    return names if names and len(set(names)) == len(names) == math.prod(feature.shape) else None
 
 
 def _property(feature: Feature) -> dict[str, Any]:

@@ -175,7 +175,8 @@ class Rows:
             fits = array.shape == want and np.can_cast(array.dtype, dtype, "same_kind")
         if not fits:
             raise self._error(f"is {array.dtype} of shape {array.shape}, expected {dtype} of {want}", key)
-        copy = np.array(array, dtype, order="C")
+        with np.errstate(over="ignore"):  # Inf is found below
+            copy = np.array(array, dtype, order="C")
         if copy.dtype.kind == "f" and not feature.is_camera and not np.isfinite(copy).all():
             raise self._error("holds NaN or Inf", key)
         return copy

@@ -86,7 +86,9 @@ class Codec:
             params = (
                 "ctu=16:"
                 f"keyint={self.gop}:min-keyint={self.gop}:bframes=0:scenecut=0:open-gop=0:info=0:log-level=error:"
-                f"pools=none:frame-threads={self.threads}:" + ("lossless=1" if self.lossless else f"crf={self.quality}")
+                f"pools=none:frame-threads={self.threads}:"
+                # Without loss nothing is decided by looking ahead: the same bytes, and 18 frames earlier.
+                + ("lossless=1:rc-lookahead=0" if self.lossless else f"crf={self.quality}")
             )
             return {**common, "x265-params": params}
         quality = {"qp": "0"} if self.lossless else {"crf": str(self.quality)}
