@@ -56,6 +56,7 @@ class FakeSitting:
     minutes_left: float | None = 412.0
     target: int = 50
     kept: int = 12
+    swings: bool = True
     orders: list[Order] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     ticks: int = 0
@@ -234,7 +235,7 @@ class FakeSitting:
         picture = self._grounds[key].copy()
         height, width = picture.shape[:2]
         x, y, grip = self._places[key]
-        swing = 0.01 * np.sin(time.monotonic() * 1.3)
+        swing = 0.01 * np.sin(time.monotonic() * 1.3) * self.swings
         at = (int((x + swing) * width), int(y * height))
         cv2.line(picture, (width // 2, 0), at, (96, 108, 122), max(4, width // 32), cv2.LINE_AA)
         cv2.line(picture, (width // 2, 0), at, (160, 172, 184), max(2, width // 64), cv2.LINE_AA)
