@@ -45,19 +45,12 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
     return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode()
 
 
-def write_table(
-    path: Path,
-    table: pa.Table,
-    *,
-    row_groups: list[int] | None = None,
-    durable: bool = True,
-    compression: str = "zstd",
-) -> None:
+def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None, durable: bool = True) -> None:
     """Replace `path` by a Parquet file with page checksums; `row_groups` gives the rows of each group."""
 
     # Dictionaries of numbers cost time and make the files larger; repeated text is what they are for.
     text = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    options = {"compression": compression, "use_dictionary": text or False, "write_page_checksum": True}
+    options = {"compression": "zstd", "use_dictionary": text or False, "write_page_checksum": True}
 
     def write(temporary: Path) -> None:
         with pa.OSFile(str(temporary), "wb") as file, pq.ParquetWriter(file, table.schema, **options) as writer:

@@ -295,8 +295,7 @@ class Writer:
             part = added.slice(done, EPISODES_PER_FILE - tail.num_rows)
             tail = pa.concat_tables([tail, part]).combine_chunks()
             path = layout.episodes_path(number)
-            # Of many small columns, which zstd makes no smaller and takes longer for.
-            files.write_table(self.root / path, tail, compression="snappy")
+            files.write_table(self.root / path, tail)
             listed.append((path, tail.num_rows))
             following += fresh
             done += part.num_rows
