@@ -11,7 +11,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import count
@@ -102,9 +102,9 @@ class ExpertCollector:
 
     def collect(self, tally: Tally | None = None) -> Iterator[Episode]:
         """The episodes, one after the other, scene by scene. tally: counts what is tried and done."""
-        self._world()  # what is wrong with the parameters is said here, not in a worker
+        world = self.world_made()  # what is wrong with the parameters is said here, not in a worker
         made = missed = 0
-        for task, attempts, episode in self._outcomes():
+        for task, attempts, episode in self._outcomes(world):
             if tally is not None:
                 tally.add(task, attempts, episode is not None and episode.meta.success is True)
             if episode is None:
@@ -120,10 +120,10 @@ class ExpertCollector:
             if made == self.episodes:
                 return
 
-    def demonstrate(self, index: int, task: str) -> tuple[int, Episode | None]:
+    def demonstrate(self, world: ExpertWorld, index: int, task: str) -> tuple[int, Episode | None]:
         """Scene `index` under a task, tried again with other noise where it failed: how many attempts it took, and the
         episode, None where every one failed."""
-        world, scene = self._world(), training_scene(self.seed, index)
+        scene = training_scene(self.seed, index)
         tries = 1 if self.failed else TRIES
         for attempt in range(tries):
             shown = world.demonstrate(scene, task, noise=self.noise, recovery=self.recovery, attempt=attempt)
@@ -131,27 +131,31 @@ class ExpertCollector:
                 return attempt + 1, self._finish(world, scene, shown)
         return tries, None
 
-    def _outcomes(self) -> Iterator[tuple[str, int, Episode | None]]:
+    def _outcomes(self, world: ExpertWorld) -> Iterator[tuple[str, int, Episode | None]]:
         """Task, attempts and episode of every scene under every task, in order, without end."""
         jobs = ((index, task) for index in count(self.first) for task in self.tasks)
         if self.workers == 1:
             for index, task in jobs:
-                yield task, *self.demonstrate(index, task)
+                yield task, *self.demonstrate(world, index, task)
             return
-        alone = replace(self, workers=1)
         pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"))
         under_way: deque[tuple[str, Future[tuple[int, Episode | None]]]] = deque()
         try:
             for index, task in jobs:
-                under_way.append((task, pool.submit(alone.demonstrate, index, task)))
+                under_way.append((task, pool.submit(_work, self, index, task)))
                 if len(under_way) >= min(AHEAD * self.workers, self.episodes):
                     done, future = under_way.popleft()
                     yield done, *future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _world(self) -> ExpertWorld:
-        return _world_of(replace(self, episodes=1, first=0, workers=1))
+    def world_made(self) -> ExpertWorld:
+        """A world for these parameters."""
+        names = (*_OF_WORLD, *(name for name, usual in _WHERE_SAID.items() if getattr(self, name) != usual))
+        world = plugins.make("worlds", self.world, {name: getattr(self, name) for name in names})
+        if not isinstance(world, ExpertWorld):
+            raise ConfigError(f"the world {self.world!r} has no expert: nothing in it can demonstrate")
+        return world
 
     def _finish(self, world: ExpertWorld, scene: int, shown: Demonstration) -> Episode:
         said = {k: v for k, v in plugins.params_of(self).items() if k not in _WHERE_SAID or v != _WHERE_SAID[k]}
@@ -185,11 +189,11 @@ class ExpertCollector:
         ).check()
 
 
-@lru_cache(maxsize=2)
+def _work(collector: ExpertCollector, index: int, task: str) -> tuple[int, Episode | None]:
+    """A worker process's part."""
+    return collector.demonstrate(_world_of(collector), index, task)
+
+
+@lru_cache(maxsize=1)
 def _world_of(collector: ExpertCollector) -> ExpertWorld:
-    """The collector's world, made once in each process."""
-    names = (*_OF_WORLD, *(name for name, usual in _WHERE_SAID.items() if getattr(collector, name) != usual))
-    world = plugins.make("worlds", collector.world, {name: getattr(collector, name) for name in names})
-    if not isinstance(world, ExpertWorld):
-        raise ConfigError(f"the world {collector.world!r} has no expert: nothing in it can demonstrate")
-    return world
+    return collector.world_made()

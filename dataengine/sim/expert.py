@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from dataengine.sim.rules import RULES
 from dataengine.sim.rules.base import Style
 from dataengine.sim.scene import Scene
 from dataengine.sim.tasks import Task
-
-if TYPE_CHECKING:
-    from dataengine.sim.world import Tabletop
 
 SETTLING = 0.1 / np.log(10)  # [s] time constant of the servos: nine tenths of a step are done after 0.1 s
 TURN = 0.35  # [rad] per 0.1 s at most
@@ -62,9 +59,9 @@ class ExpertPolicy:
     """The expert where a policy is expected; it must be let into the world, since it sees what no camera shows."""
 
     _expert: Expert | None = field(default=None, init=False, repr=False)
-    _world: Tabletop | None = field(default=None, init=False, repr=False)
+    _world: Any = field(default=None, init=False, repr=False)
 
-    def enter(self, world: Tabletop) -> None:
+    def enter(self, world: Any) -> None:
         self._world = world
 
     def reset(self) -> None:

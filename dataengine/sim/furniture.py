@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dataengine.sim.things import COLOURS, ring_xml
+from dataengine.sim.things import ring_xml
 
 PAD_HALF = 0.04  # [m]
 BIN_HALF, BIN_WALL, BIN_HEIGHT = 0.045, 0.004, 0.036  # [m] inside, and the walls
@@ -19,6 +19,8 @@ HANDLE_HEIGHT = 0.024  # [m]
 BOWL_INNER, BOWL_HALF = 0.036, 0.020  # [m]
 
 _SOLID = 'friction="0.8 0.01 0.0005" solref="0.01 1"'
+# Duller than things of that colour, so that a thing is seen in its bin.
+_COLOURS = {"": "", "red": "0.62 0.20 0.18 1", "blue": "0.20 0.28 0.58 1"}
 _WOOD, _FRONT, _STEEL = "0.55 0.38 0.24 1", "0.72 0.53 0.36 1", "0.25 0.26 0.29 1"
 
 
@@ -39,7 +41,7 @@ class Furniture:
         """Its body."""
         return f"""
     <body name="{self.name}" mocap="true">
-      {_PARTS[self.shape](self.name, COLOURS.get(self.colour, ""))}
+      {_PARTS[self.shape](self.name, _COLOURS[self.colour])}
     </body>"""
 
 
@@ -59,12 +61,11 @@ def _box(size: tuple[float, float, float], pos: tuple[float, float, float], rgba
     return f'<geom type="box" size="{sides}" pos="{place}" rgba="{rgba}" {_SOLID} {more}/>'
 
 
-def _open_box(half: float, wall: float, height: float, floor: float, rgba: str, more: str = "") -> str:
-    """Four walls around a floor, open above."""
+def _walls(half: float, wall: float, height: float, floor: float, rgba: str, more: str = "") -> str:
+    """Four walls around a square, from `floor` [m] up."""
     out, h = half + wall / 2, height / 2
     return "".join(
         (
-            _box((half + wall, half + wall, 0.0015), (0, 0, floor + 0.0015), rgba, more),
             *(_box((wall / 2, half + wall, h), (s * out, 0, h + floor), rgba, more) for s in (-1, 1)),
             *(_box((half, wall / 2, h), (0, s * out, h + floor), rgba, more) for s in (-1, 1)),
         )
@@ -72,7 +73,9 @@ def _open_box(half: float, wall: float, height: float, floor: float, rgba: str, 
 
 
 def _bin(name: str, rgba: str) -> str:
-    return _open_box(BIN_HALF, BIN_WALL, BIN_HEIGHT, 0.0, rgba)
+    """Its floor is paint: things in it lie on the table, whose contacts are the steadiest."""
+    paint = f'<geom type="box" size="{BIN_HALF} {BIN_HALF} 0.0005" rgba="{rgba}" class="shown"/>'
+    return paint + _walls(BIN_HALF, BIN_WALL, BIN_HEIGHT, 0.0, rgba)
 
 
 def _bowl(name: str, rgba: str) -> str:
@@ -92,19 +95,15 @@ def _drawer(name: str, rgba: str) -> str:
             _box((wall / 2, deep + wall, top / 2), (-deep - wall / 2, 0, top / 2), _WOOD),
         )
     )
-    front = DRAWER_HALF + 0.006
+    front, gap = DRAWER_HALF + 0.006, HANDLE_GAP / 2
     bar = front + HANDLE_GAP
     tray = "".join(
         (
-            _open_box(DRAWER_HALF, 0.004, DRAWER_HEIGHT, 0.001, _FRONT, 'mass="0.02"'),
+            _box((DRAWER_HALF + 0.004, DRAWER_HALF + 0.004, 0.0015), (0, 0, 0.0025), _FRONT, 'mass="0.02"'),
+            _walls(DRAWER_HALF, 0.004, DRAWER_HEIGHT, 0.001, _FRONT, 'mass="0.02"'),
             _box((0.003, 0.031, 0.005), (bar, 0, HANDLE_HEIGHT), _STEEL, 'mass="0.01"'),
             *(
-                _box(
-                    (HANDLE_GAP / 2, 0.003, 0.004),
-                    (front + HANDLE_GAP / 2, s * 0.028, HANDLE_HEIGHT),
-                    _STEEL,
-                    'mass="0.004"',
-                )
+                _box((gap, 0.003, 0.004), (front + gap, s * 0.028, HANDLE_HEIGHT), _STEEL, 'mass="0.004"')
                 for s in (-1, 1)
             ),
         )

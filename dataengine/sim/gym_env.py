@@ -1,5 +1,5 @@
-"""The tabletop for those who speak Gymnasium: importing this file registers `dataengine/tabletop`, and every task on its
-own as `dataengine/<task>`.
+"""The tabletop for those who speak Gymnasium: importing this file registers `dataengine/tabletop`, and every task on
+its own as `dataengine/<task>`.
 
 `gymnasium.make("dataengine.sim.gym_env:dataengine/tabletop", task="pick_red", arm="five", fps=10)`. Observations are
 nested as LeRobot expects them: `{"agent_pos": (S,) float32, "pixels": {camera: (H, W, 3) uint8}}`; the rest is

@@ -47,6 +47,7 @@ TURNS: dict[str, float] = {"cube": 90, "cylinder": 0, "ball": 0, "prism": 180, "
 
 _TOUCH = 'friction="1 0.01 0.0005" condim="4" solref="0.01 1"'
 _ROLLS = 'friction="1 0.01 0.002" condim="6" solref="0.01 1"'
+_POURS = 'friction="0.6 0.005 0.0003" condim="6" solref="0.01 1"'
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _ball(name: str, rgba: str) -> str:
 
 
 def _bead(name: str, rgba: str) -> str:
-    return f'<geom name="{name}" type="sphere" size="{BEAD_RADIUS}" mass="0.002" rgba="{rgba}" {_ROLLS}/>'
+    return f'<geom name="{name}" type="sphere" size="{BEAD_RADIUS}" mass="0.002" rgba="{rgba}" {_POURS}/>'
 
 
 def _prism(name: str, rgba: str) -> str:
@@ -120,8 +121,8 @@ def _cup(name: str, rgba: str) -> str:
     walls = ring_xml(name, rgba, CUP_INNER, CUP_WALL, CUP_HALF, 0.004)
     stem, plate = -(CUP_INNER + HANDLE) / 2 - 0.003, -HANDLE
     return f"""{walls}
-      <geom name="{name}_stem" type="box" size="{(HANDLE - CUP_INNER) / 2} 0.004 0.006" pos="{stem} 0 0.004" mass="0.003"
-            rgba="{rgba}" class="shown"/>
+      <geom name="{name}_stem" type="box" size="{(HANDLE - CUP_INNER) / 2} 0.004 0.006" pos="{stem} 0 0.004"
+            mass="0.003" rgba="{rgba}" class="shown"/>
       <geom name="{name}_handle" type="box" size="0.010 0.006 0.018" pos="{plate} 0 0.004" mass="0.005" rgba="{rgba}"
             {_TOUCH}/>"""
 

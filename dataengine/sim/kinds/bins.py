@@ -10,7 +10,7 @@ from dataengine.sim.layout import Layout, scatter
 from dataengine.sim.things import Thing
 
 THINGS = (Thing("red", "cube"), Thing("red", "ball"), Thing("blue", "cylinder"), Thing("blue", "prism"))
-AREA_LOW, AREA_HIGH, GAP = (0.15, -0.14), (0.265, 0.14), 0.068  # [m]
+AREA_LOW, AREA_HIGH, GAP = (0.15, -0.14), (0.245, 0.14), 0.068  # [m]
 
 
 def sample(seed: int) -> Layout:
@@ -24,8 +24,8 @@ def sample(seed: int) -> Layout:
     return Layout(
         things={t.name: np.array([*p, t.half, yaw]) for t, p, yaw in zip(THINGS, places, yaws, strict=True)},
         furniture={
-            "red_bin": np.array([0.345 + shift[0, 0], side * 0.07 + shift[0, 1], turns[0]]),
-            "blue_bin": np.array([0.345 + shift[1, 0], -side * 0.07 + shift[1, 1], turns[1]]),
+            "red_bin": np.array([0.36 + shift[0, 0], side * 0.07 + shift[0, 1], turns[0]]),
+            "blue_bin": np.array([0.36 + shift[1, 0], -side * 0.07 + shift[1, 1], turns[1]]),
         },
         tool=start(rng),
     )
@@ -36,5 +36,5 @@ BINS = Kind(
     things=THINGS,
     furniture=(Furniture("red_bin", "bin", "red"), Furniture("blue_bin", "bin", "blue")),
     sample=sample,
-    view=37,
+    view=39,
 )

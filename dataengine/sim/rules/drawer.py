@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from dataengine.sim.furniture import DRAWER_HALF, HANDLE_GAP
-from dataengine.sim.rules.base import CLEAR, CLOSED, OPEN, Goal, Style, nearest
+from dataengine.sim.rules.base import CLEAR, CLOSED, Goal, Style, nearest
 from dataengine.sim.rules.pick import TURNED
 from dataengine.sim.rules.put import drop
 from dataengine.sim.scene import Scene
 from dataengine.sim.tasks import Task
 from dataengine.sim.tasks.drawer import DRAWER
-from dataengine.sim.tasks.drawer import OPEN as OUT
 
 HANDLE = DRAWER_HALF + 0.006 + HANDLE_GAP  # [m] from the drawer's middle
 BEHIND = HANDLE - HANDLE_GAP / 2 - 0.001  # between front and handle
 BEFORE = HANDLE + 0.024
 DEPTH = 0.026  # [m] height of the tool at the handle
 HOVER = 0.075  # [m]
+FULLY, STILL_OUT = 0.95, 0.78  # how far out the drawer is pulled, and from where on it need not be pulled again
 
 
 def open_drawer(scene: Scene, task: Task, style: Style) -> Goal:
@@ -29,10 +29,23 @@ def close_drawer(scene: Scene, task: Task, style: Style) -> Goal:
 
 
 def into_drawer(scene: Scene, task: Task, style: Style) -> Goal:
-    """Open it first; then the thing goes in."""
-    if scene.slide(DRAWER) < OUT and not scene.held(task.target):
+    """Open it first, all the way while the fingers are at the handle; then the thing goes in. The hand may have pushed
+    it in again a little: then it is opened once more."""
+    tool, at_handle = scene.tool, _at_handle(scene)
+    if scene.held(task.target) or (scene.over(task.target, DRAWER) and scene.touched(task.target)):
+        return drop(scene, task.target, DRAWER, style)
+    if scene.slide(DRAWER) < (FULLY if at_handle else STILL_OUT):
         return open_drawer(scene, task, style)
+    if at_handle:
+        return np.array([*tool[:2], HOVER, tool[3]]), CLOSED
     return drop(scene, task.target, DRAWER, style)
+
+
+def _at_handle(scene: Scene) -> bool:
+    """Whether the fingers are down near the handle, where they must not open."""
+    heading = scene.spot(DRAWER)[2]
+    handle = scene.middle(DRAWER) + BEHIND * np.array([np.cos(heading), np.sin(heading)])
+    return bool(scene.tool[2] < CLEAR and np.linalg.norm(scene.tool[:2] - handle) < 0.05)
 
 
 def _move(scene: Scene, style: Style, place: float, way: float) -> Goal:
@@ -52,6 +65,3 @@ def _move(scene: Scene, style: Style, place: float, way: float) -> Goal:
     if tool[2] < CLEAR and np.hypot(along, aside) > 0.01:
         return np.array([*tool[:2], HOVER, tool[3]]), CLOSED
     return np.array([*at, HOVER, yaw]), CLOSED
-
-
-__all__ = ["OPEN", "close_drawer", "into_drawer", "open_drawer"]

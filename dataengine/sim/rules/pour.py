@@ -13,7 +13,7 @@ from dataengine.sim.tasks.pour import BOWL, ENOUGH, poured
 from dataengine.sim.things import CUP_HALF, HANDLE
 
 TILT = 2.0  # [rad] how far the cup is tipped
-ABOVE = 2 * BOWL_HALF + 0.05  # [m] height of the cup's middle while it pours
+ABOVE = 2 * BOWL_HALF + 0.062  # [m] height of the cup's middle while it pours
 BESIDE = 0.036  # [m] the cup's middle from the bowl's, towards the side it came from
 
 

@@ -13,8 +13,10 @@ from dataengine.sim.tasks.left_of import ASIDE, GOAL, LeftOf
 from dataengine.sim.tasks.stack import Stack
 
 NEAR = 0.012  # [m] how well a carried thing must be over its place before it is lowered
-NARROW = 0.45  # the opening that lets go of a thing with another one close beside it
-RELEASE = 0.052  # [m] height of a thing's middle from which it is dropped into a bin
+NARROW = 0.62  # the opening that lets go of a thing with another one close beside it
+ASIDE_THERE = 0.022  # [m] from the middle of a bin, where another thing lies in it already
+RELEASE = {"bin": 0.052, "drawer": 0.066}  # [m] height of a thing's middle from which it is dropped
+OUTWARD = 0.008  # [m] from a drawer's middle towards its handle, off the cabinet
 
 
 def place(scene: Scene, task: Task, style: Style) -> Goal:
@@ -69,7 +71,7 @@ def sort(scene: Scene, task: Task, style: Style) -> Goal:
 
 def drop(scene: Scene, name: str, piece: str, style: Style) -> Goal:
     """Into a bin or drawer, from just above its walls."""
-    tool, thing, place = scene.tool, scene.position(name), scene.middle(piece)
+    tool, thing, place = scene.tool, scene.position(name), _free_spot(scene, name, piece)
     held = scene.held(name)
     if scene.over(name, piece) and not held:
         return _leave(scene, name, tool)
@@ -77,11 +79,25 @@ def drop(scene: Scene, name: str, piece: str, style: Style) -> Goal:
         return grasp(scene, name, style)
     over = tool[:2] + place + 2 * style.offset - thing[:2]
     away = float(np.linalg.norm(over - tool[:2]))
-    height = tool[2] - thing[2] + RELEASE
+    release = RELEASE[scene.kind.piece[piece].shape]
+    height = tool[2] - thing[2] + release
     if away < 0.015:
         return np.array([*over, height, tool[3]]), OPEN if abs(tool[2] - height) < 0.008 else CLOSED
-    keep = tool[:2] if thing[2] < RELEASE - 0.01 else over
+    keep = tool[:2] if thing[2] < release - 0.01 else over
     return np.array([*keep, style.lift, tool[3]]), CLOSED
+
+
+def _free_spot(scene: Scene, name: str, piece: str) -> np.ndarray:
+    """Where in a bin or drawer to drop a thing, `(2,)`: the middle, or beside what lies there already."""
+    middle, yaw = scene.middle(piece), scene.spot(piece)[2]
+    if scene.kind.piece[piece].shape == "drawer":
+        middle = middle + OUTWARD * np.array([np.cos(yaw), np.sin(yaw)])
+    there = [scene.position(n)[:2] for n in scene.kind.thing if n != name and scene.over(n, piece)]
+    if not there:
+        return middle
+    along = ASIDE_THERE * np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
+    spots = middle + np.concatenate([along, -along])
+    return spots[np.argmax([min(float(np.linalg.norm(spot - other)) for other in there) for spot in spots])]
 
 
 def lower(scene: Scene, name: str, place: np.ndarray, height: float, style: Style, near: float = NEAR) -> Goal:

@@ -1,4 +1,4 @@
-"""What a task is: where it is possible, an instruction, when it is done, when it has gone wrong, how far along it is."""
+"""What a task is: where it is possible, an instruction, when it is done or has gone wrong, how far along it is."""
 
 from __future__ import annotations
 

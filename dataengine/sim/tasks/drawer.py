@@ -12,6 +12,7 @@ from dataengine.sim.tasks.base import Task, reach, rests
 
 DRAWER = "drawer"
 OPEN, SHUT = 0.9, 0.06  # how far out the drawer counts as open, and as closed
+STAYS_OPEN = 0.7  # the hand that puts something in may push it back a little
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class IntoDrawer(Task):
         return ""
 
     def success(self, scene: Scene) -> bool:
-        return scene.slide(DRAWER) > OPEN - 0.1 and in_drawer(scene, self.target)
+        return scene.slide(DRAWER) > STAYS_OPEN and in_drawer(scene, self.target)
 
     def wrong(self, scene: Scene) -> bool:
         return any(in_drawer(scene, other) for other in self.others)

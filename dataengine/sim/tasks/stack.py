@@ -43,7 +43,8 @@ class Stack(Task):
     def progress(self, scene: Scene) -> float:
         if self.success(scene):
             return 1.0
-        goal = scene.position(self.under) + [0, 0, self.thing.half + self.kind.thing[self.under].half]
+        up = self.thing.half + self.kind.thing[self.under].half
+        goal = scene.position(self.under) + np.array([0, 0, up])
         gap = float(np.linalg.norm(scene.position(self.target) - goal))
         return 0.3 * reach(scene, self.target) + 0.6 * max(0.0, 1 - gap / 0.25)
 

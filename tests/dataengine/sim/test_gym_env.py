@@ -4,19 +4,36 @@ import warnings
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dataengine.sim.expert import Expert
+from dataengine.sim.tasks import TASKS
 
 
-def make(task: str = "pick_red") -> gym.Env:
-    return gym.make("dataengine.sim.gym_env:dataengine/tabletop", task=task, image_size=48, disable_env_checker=True)
+def make(task: str = "pick_red", **more: object) -> gym.Env:
+    name = "dataengine.sim.gym_env:dataengine/tabletop"
+    return gym.make(name, task=task, image_size=48, disable_env_checker=True, **more)
 
 
-def test_gymnasium_finds_nothing_wrong():
+@pytest.mark.parametrize(
+    ("task", "arm", "fps"),
+    [("pick_red", "five", 10), ("sort", "six", 10), ("drawer_red_cube", "five", 30), ("pour", "six", 30)],
+)
+def test_gymnasium_finds_nothing_wrong(task, arm, fps):
+    env = make(task, arm=arm, fps=fps).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like normalised actions; ours are metres
-        check_env(make().unwrapped)
+        check_env(env)
+    assert env.metadata["render_fps"] == fps
+    assert env._max_episode_steps == round(TASKS[task].seconds * fps)
+
+
+def test_every_task_has_a_name_of_its_own():
+    for name, task in TASKS.items():
+        env = gym.make(f"dataengine/{name}", image_size=32, cameras=(), disable_env_checker=True)
+        env.reset(seed=0)
+        assert env.unwrapped.task_description == task.instruction()
 
 
 def test_the_expert_succeeds_through_it():

@@ -82,7 +82,7 @@ def test_the_pad_is_measured_in_its_own_turned_frame():
     turned.things["red"][:2] = [
         0.3 + 0.035,
         0.1 + 0.035,
-    ]  # within an upright pad's corner, beyond the turned one's edge
+    ]  # in an upright pad's corner, beyond the turned edge
     scene.place(turned)
     assert not scene.over("red", "pad")
 

@@ -1,6 +1,7 @@
 """The tabletop as an environment: reproducible, well described, and to be looked at."""
 
 import multiprocessing
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,11 @@ import pytest
 
 from dataengine import plugins
 from dataengine.errors import ConfigError
-from dataengine.sim.base import ExpertWorld
+from dataengine.sim.arms import ARMS
+from dataengine.sim.base import ExpertWorld, LiveWorld
+from dataengine.sim.expert import Expert
 from dataengine.sim.spaces import ACTION_NAMES, STATE_NAMES
+from dataengine.sim.tasks import TASKS
 from dataengine.sim.world import Tabletop
 
 WILD = np.random.default_rng(0).uniform([0.1, -0.2, 0.0, -1, 0], [0.4, 0.2, 0.2, 1, 1], (12, 5))
@@ -183,3 +187,85 @@ def test_without_mujoco_the_error_says_what_to_install():
     script = "import sys; sys.modules['mujoco'] = None; import dataengine.sim"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert "MissingDependency" in done.stderr and "vla-dataengine[sim]" in done.stderr
+
+
+def acted(world: Tabletop, steps: int) -> list[np.ndarray]:
+    """The expert's way on from here, by its state."""
+    expert = Expert(world.scene, world.task, np.random.default_rng(0))
+    return [world.step(expert.act())[0]["observation.state"] for _ in range(steps)]
+
+
+@pytest.mark.parametrize(("arm", "task", "fps"), [("five", "stack_red_on_blue", 10), ("six", "pour", 30)])
+def test_a_group_of_attempts_starts_from_one_snapshot_in_this_and_in_another_world(arm, task, fps):
+    world = Tabletop(tasks=(task,), arm=arm, fps=fps, cameras=())
+    world.reset(seed=5)
+    acted(world, fps)
+    kept = pickle.loads(pickle.dumps(world.snapshot()))
+    straight, again = acted(world, fps), world.snapshot()
+    other = Tabletop(tasks=("pick_red",), arm=arm, fps=fps, cameras=())
+    for each in (world, other):
+        each.restore(kept)
+        assert each.instruction == TASKS[task].instruction() and each.steps == fps
+        np.testing.assert_array_equal(acted(each, fps), straight)
+        np.testing.assert_array_equal(each.snapshot().physics, again.physics)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_it_is_a_world_a_person_can_act_in(arm):
+    world = Tabletop(arm=arm, cameras=("front",), depth=("front",), image_size=48)
+    assert isinstance(world, LiveWorld)
+    observation, _ = world.reset(seed=1)
+    assert set(observation) == set(world.features) - {"action"}
+    assert observation["observation.images.front_depth"].shape == (48, 48, 1)
+    assert world.joint_limits.shape == (len(world.joint_names), 2)
+    names = world.features["observation.state"].names
+    assert [f"{joint}.pos" for joint in world.joint_names] == list(names[: len(world.joint_names)])
+    model, joints, site = world.kinematics
+    assert joints == world.joint_names and model.site(site).id >= 0
+    for _ in range(20):
+        world.advance(world.hold_action())
+    state = world.observe_state()["observation.state"]
+    np.testing.assert_allclose(state, observation["observation.state"], atol=3e-3)
+    assert world.steps == 0 and world.verdict()[0] > 0
+
+
+def test_holding_keeps_the_grip():
+    world = Tabletop(cameras=())
+    world.reset(seed=0, options={"task": "pick_red"})
+    expert = Expert(world.scene, world.task, np.random.default_rng(0))
+    while not world.scene.held("red") or world.scene.position("red")[2] < 0.03:
+        world.advance(expert.act())
+    for _ in range(30):
+        world.advance(world.hold_action())
+    assert world.scene.held("red") and world.scene.grip == 0.0
+
+
+def test_another_thread_draws_an_earlier_state_while_physics_goes_on():
+    world = Tabletop(arm="six", tasks=("sort",), cameras=())
+    world.reset(seed=2)
+    expert = Expert(world.scene, world.task, np.random.default_rng(0))
+    with ThreadPoolExecutor(1) as pool:
+        drawn = []
+        for _ in range(15):
+            still = world.still()
+            now = world.render("front", 48)
+            drawn.append((pool.submit(world.render, "front", 48, still), now))
+            world.advance(expert.act())
+        for future, then in drawn:
+            np.testing.assert_array_equal(future.result(), then)
+
+
+def test_30_actions_a_second_do_in_the_same_time_what_10_do():
+    times = {}
+    for fps in (10, 30):
+        world = Tabletop(tasks=("place_red",), fps=fps, cameras=())
+        shown = [world.demonstrate(seed, "place_red", noise=0.0, recovery=0.0) for seed in range(4)]
+        assert all(each.success for each in shown) and world.fps == fps
+        times[fps] = sum(len(each.columns["action"]) for each in shown) / fps
+    assert 0.75 < times[30] / times[10] < 1.4
+
+
+@pytest.mark.parametrize(("params", "message"), [({"fps": 3}, "5 to 100"), ({"arm": "four"}, "five, six")])
+def test_other_arms_and_rates_are_refused(params, message):
+    with pytest.raises(ConfigError, match=message):
+        Tabletop(**params)
