@@ -29,9 +29,12 @@ MEASUREMENTS = (
     "publish_killed",
     "fleet",
     "killed",
+    "recording",
+    "recording_killed",
     "mutations",
     "sources",
     "quality_matrix",
+    "expert",
     "policy",
 )
 
