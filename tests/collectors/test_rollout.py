@@ -140,6 +140,9 @@ def test_outcomes_are_of_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
             assert values["return"] == 1.0 and values["onset"] is None and event == []
             assert values["discounted_return"] == pytest.approx(0.9 ** (episode.length - 1))
             assert episode.frames["next.reward"].tolist() == [0.0] * (episode.length - 1) + [1.0]
+            told = episode.labels["rollout_decisions"].table
+            np.testing.assert_allclose(told.column("return_to_go"), 0.9 ** np.arange(episode.length - 1, -1, -1))
+            assert told.column("chunk_return").to_pylist() == [0.0] * (episode.length - 1) + [1.0]
         else:
             made[-1].begin(values["seed"], 1.0)
             assert made[-1].lost is not None and abs(values["onset"] - made[-1].lost) <= 3
