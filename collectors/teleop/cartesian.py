@@ -14,6 +14,7 @@ import mink
 import mujoco
 import numpy as np
 
+from collectors.teleop.joint_limit import JointLimit
 from collectors.teleop.reference import Reference
 from dataengine.episode import Feature
 from dataengine.errors import RobotError
@@ -25,24 +26,19 @@ DOWN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 TURNS = ("ee.roll", "ee.pitch", "ee.yaw")
 
 POSITION_COST, ORIENTATION_COST, POSTURE_COST = 1.0, 0.12, 1e-3  # [1/m], [1/rad], [1/rad]
-CLEARANCE, NOTICED = 0.001, 0.03  # [m] kept from what is in the way, and from where on it is looked at
+CLEARANCE, NOTICED = 0.004, 0.03  # [m] kept from what is in the way, and from where on it is looked at
+BACK = 2e-4  # [m] a step that something too near goes back
+CLOSING = 0.3  # share of what is left that may be closed in one step
+GAIN = 0.5  # share of the way to the reference that is asked for in one step; all of it would swing around it
 SOLVER = "daqp"
 
 
-class AccelerationLimit(mink.Limit):
-    """`|v - v₀| ≤ a dt` for joints with velocities `v₀` of the step before; `G Δq ≤ h` with `Δq = v dt`.
-
-    The change that a stop needs is always granted, so that with the position limits a solution is left.
-    """
-
-    def __init__(self, dofs: np.ndarray, size: int, acceleration: float) -> None:
-        self.rows, self.acceleration = np.eye(size)[dofs], acceleration
-        self.before = np.zeros(len(dofs))  # [rad/s]
+class Apart(mink.CollisionAvoidanceLimit):
+    """What is nearer than the clearance goes back: the limit is linear, the arm is not, so it would creep on."""
 
     def compute_qp_inequalities(self, configuration: mink.Configuration, dt: float) -> mink.Constraint:
-        upper = np.maximum(self.before + self.acceleration * dt, 0.0) * dt
-        lower = np.minimum(self.before - self.acceleration * dt, 0.0) * dt
-        return mink.Constraint(np.vstack([self.rows, -self.rows]), np.hstack([upper, -lower]))
+        found = super().compute_qp_inequalities(configuration, dt)
+        return mink.Constraint(found.G, None if found.h is None else np.where(found.h <= 0.0, -BACK, found.h))
 
 
 class Cartesian:
@@ -62,9 +58,14 @@ class Cartesian:
         tilts = (not kinematics.pose_actions and len(joints) >= 6) or {"ee.roll", "ee.pitch"} <= set(self._names)
         self.reference = Reference(self.dt, tilts, scale)
         self._configuration = mink.Configuration(self.model)
-        self._tool = mink.FrameTask(kinematics.site, "site", POSITION_COST, ORIENTATION_COST, lm_damping=1e-4)
+        self._tool = mink.FrameTask(
+            kinematics.site, "site", POSITION_COST, ORIENTATION_COST, gain=GAIN, lm_damping=1e-4
+        )
         self._posture = mink.PostureTask(self.model, POSTURE_COST)
-        self._slow = AccelerationLimit(self._dofs, self.model.nv, kinematics.acceleration)
+        ranges = [self.model.jnt_range[j.id] if self.model.jnt_limited[j.id] else (-np.inf, np.inf) for j in joints]
+        self._joint_limit = JointLimit(
+            self._dofs, self._qpos, np.array(ranges), self.model.nv, kinematics.speed, kinematics.acceleration
+        )
         self._limits = self._made_limits()
         self._still = np.zeros(len(self._dofs))
         self._opening = 1.0
@@ -74,16 +75,18 @@ class Cartesian:
         self._solve()  # the solver is loaded now, not at the first motion
 
     def _made_limits(self) -> list[mink.Limit]:
+        """Of the arm's joints, of what it must not hit, and of all that is not the arm: it does not move."""
         model, arm = self.model, set(self.kinematics.joints)
-        speeds = {model.joint(i).name: self.kinematics.speed if model.joint(i).name in arm else 0.0
-                  for i in range(model.njnt) if model.jnt_type[i] in (2, 3)}  # fmt: skip
-        limits = [_own(mink.ConfigurationLimit(model), self._dofs), mink.VelocityLimit(model, speeds), self._slow]
+        sliding = (int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE))
+        others = [model.joint(n).name for n in range(model.njnt) if model.jnt_type[n] in sliding]
+        limits = [self._joint_limit, mink.VelocityLimit(model, {name: 0.0 for name in others if name not in arm})]
         moving, fixed = _geoms(model, self._dofs)
         if moving and fixed:
             limits.append(
-                mink.CollisionAvoidanceLimit(
+                Apart(
                     model,
                     [(moving, fixed)],
+                    gain=CLOSING * self.dt,  # mink takes it for a share in one second
                     minimum_distance_from_collisions=CLEARANCE,
                     collision_detection_distance=NOTICED,
                 )
@@ -97,7 +100,7 @@ class Cartesian:
     def freeze(self) -> None:
         """The clutch is open: where the tool is asked to be stays."""
         self.reference.release()
-        self._slow.before = self._still
+        self._joint_limit.before = self._still
 
     def wish(self, command: Command, observation: Mapping[str, Sample]) -> np.ndarray:
         """The action `(A,)` for a command with a twist or a pose."""
@@ -125,7 +128,7 @@ class Cartesian:
         q[self._qpos] = state[self._columns] * self._units
         self._configuration.update(q)
         self._posture.set_target(q)
-        self._slow.before = self._still
+        self._joint_limit.before = self._still
         if self.kinematics.gripper is not None:
             self._opening = self._measured_opening(observation["observation.state"])
         self.reference.begin(*self.tool())
@@ -145,11 +148,15 @@ class Cartesian:
         tasks = [self._tool, self._posture]
         try:
             velocity = mink.solve_ik(self._configuration, tasks, self.dt, SOLVER, damping=1e-6, limits=self._limits)
-        except mink.NoSolutionFound:
-            velocity = np.zeros(self.model.nv)
+        except mink.NoSolutionFound:  # too fast to avoid what is ahead within the acceleration: avoiding it comes first
+            self._joint_limit.before = None
+            try:
+                velocity = mink.solve_ik(self._configuration, tasks, self.dt, SOLVER, damping=1e-6, limits=self._limits)
+            except mink.NoSolutionFound:
+                velocity = np.zeros(self.model.nv)
         motion = np.zeros(self.model.nv)
         motion[self._dofs] = velocity[self._dofs]
-        self._slow.before = motion[self._dofs]
+        self._joint_limit.before = motion[self._dofs]
         self._configuration.integrate_inplace(motion, self.dt)
 
     def _made_action(self) -> np.ndarray:
@@ -192,13 +199,6 @@ def _columns(kinematics: Kinematics, state: Feature) -> tuple[np.ndarray, np.nda
     if -1 in found:
         raise RobotError(f"the state says nothing of {kinematics.joints[found.index(-1)]}; it has {', '.join(names)}")
     return np.array(found), np.array([math.pi / 180 if units[at] == "deg" else 1.0 for at in found])
-
-
-def _own(limit: mink.ConfigurationLimit, dofs: np.ndarray) -> mink.ConfigurationLimit:
-    """Only of the arm's joints: a finger at its stop must not leave the program without solution."""
-    limit.indices = np.intersect1d(limit.indices, dofs)
-    limit.projection_matrix = np.eye(limit.model.nv)[limit.indices] if len(limit.indices) else None
-    return limit
 
 
 def _geoms(model: mujoco.MjModel, dofs: np.ndarray) -> tuple[list[int], list[int]]:
