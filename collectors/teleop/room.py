@@ -27,6 +27,7 @@ from dataengine.errors import ConfigError
 
 BEAT = 0.01  # how often the session is looked at while somebody watches [s]
 STATUS = 0.1  # how often it is asked for its status [s]
+FAREWELL = 0.2  # for the last status to be taken [s]
 MOST_CLIENTS = 8
 FREE = ("estop",)  # orders of a watcher that are carried out: whoever sees a robot may stop it
 _log = logging.getLogger(__name__)
@@ -92,6 +93,19 @@ class Room:
                 await asyncio.sleep(1)
             for client in self.clients:
                 client.ready.set()
+
+    async def farewell(self) -> None:
+        """The last status for everybody who looks, and the end of their connections."""
+        if not self.clients:
+            return
+        try:
+            self.status = self.sitting.status().to_json()
+        except Exception:
+            _log.exception("the session's last status cannot be shown")
+        for client in self.clients:
+            client.ready.set()
+        await asyncio.sleep(FAREWELL)
+        await asyncio.gather(*(client.close(1001, "the sitting has ended") for client in list(self.clients)))
 
     def heading(self, client: Client) -> str:
         """Who drives, as this page sees it."""

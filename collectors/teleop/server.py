@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Mapping
@@ -40,9 +41,11 @@ _STOP = 5.0  # how long an end may take [s]
 class Running:
     """A server at work. url: to be opened on this machine. phone_url: by a phone, with `lan` alone."""
 
-    url: str
-    phone_url: str = ""
+    url: str = field(repr=False)  # the token stands in it
+    phone_url: str = field(default="", repr=False)
     fingerprint: str = ""
+    _room: Room | None = field(default=None, repr=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
     _servers: list[uvicorn.Server] = field(default_factory=list, repr=False)
     _thread: threading.Thread | None = field(default=None, repr=False)
 
@@ -58,7 +61,11 @@ class Running:
         return "\n".join(lines)
 
     def stop(self) -> None:
-        """End it; may be called twice."""
+        """Tell pages what came of it, and end; may be called twice."""
+        if self._room is not None and self._loop is not None and self._loop.is_running():
+            told = asyncio.run_coroutine_threadsafe(self._room.farewell(), self._loop)
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                told.result(_STOP / 2)
         for server in self._servers:
             server.should_exit = True
         if self._thread is not None:
@@ -103,9 +110,9 @@ def serve(
         room.phone = {"url": running.phone_url, "rows": qr_rows(running.phone_url), "print": certificate.fingerprint}
     application = _application(room)
     running._servers = [uvicorn.Server(_config(Guard(application, a), c)) for _, a, c in doors]
-    sockets = [bound for bound, _, _ in doors]
+    running._room, sockets = room, [bound for bound, _, _ in doors]
     running._thread = threading.Thread(
-        target=lambda: asyncio.run(_run(room, running._servers, sockets)), name="teleop-page", daemon=True
+        target=lambda: asyncio.run(_run(running, room, sockets)), name="teleop-page", daemon=True
     )
     running._thread.start()
     return running
@@ -151,7 +158,8 @@ def _config(guard: Guard, certificate: Certificate | None) -> uvicorn.Config:
     )
 
 
-async def _run(room: Room, servers: list[uvicorn.Server], sockets: list[socket.socket]) -> None:
+async def _run(running: Running, room: Room, sockets: list[socket.socket]) -> None:
+    running._loop, servers = asyncio.get_running_loop(), running._servers
     beat = asyncio.create_task(room.beat())
     await asyncio.gather(
         *(server.serve(sockets=[bound]) for server, bound in zip(servers, sockets, strict=True)), return_exceptions=True

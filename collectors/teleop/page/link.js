@@ -65,6 +65,11 @@ export class Link {
     socket.onclose = (event) => this.#broken(socket, event.reason);
   }
 
+  // No more tries: there is nobody to come back to.
+  rest() {
+    clearTimeout(this.again);
+  }
+
   send(message) {
     if (!this.open || this.socket.bufferedAmount > 65536) return false;
     this.socket.send(JSON.stringify(message));

@@ -15,6 +15,7 @@ export class Orders {
     this.sound = sound;
     this.say = say;
     this.status = null;
+    this.wasOpen = false; // whether there was an episode when the robot was held
     for (const button of document.querySelectorAll("button[data-order]"))
       button.addEventListener("click", (event) => this.#pressed(button, event));
     $("next").addEventListener("click", (event) => this.#pressed($("next"), event));
@@ -88,8 +89,9 @@ export class Orders {
 
   // Whether there is an episode that something can be said of.
   #open() {
-    const { phase, episode_rows: rows } = this.status ?? {};
-    return phase === "recording" || phase === "review" || (rows > 0 && (phase === "held" || phase === "fault"));
+    const { phase, success } = this.status ?? {};
+    if (phase === "held" || phase === "fault") return this.wasOpen || success !== null;
+    return phase === "recording" || phase === "review";
   }
 
   #next() {
@@ -99,6 +101,7 @@ export class Orders {
 
   show(status) {
     this.status = status;
+    if (status.phase !== "held" && status.phase !== "fault") this.wasOpen = this.#open();
     const drives = document.body.dataset.seat === "driving";
     const step = this.#next();
     const [, words] = step ?? [null, "Please wait"];

@@ -9,7 +9,7 @@ import { Orders } from "./orders.js";
 import { Phone } from "./phone.js";
 import { Pointer, Touch } from "./pointer.js";
 import { drawCode } from "./qr.js";
-import { $, put, showFigures, showStatus } from "./show.js";
+import { $, put, sentence, showFigures, showStatus } from "./show.js";
 import { Sound } from "./sound.js";
 import { Review } from "./verdict.js";
 
@@ -30,12 +30,16 @@ const link = new Link({
     cameras.overlay(cameras.faint);
   },
   lost(words, seconds) {
-    if ($("lost").hidden && status) sound.play("lost");
+    if ($("lost").hidden && status && status.phase !== "done") sound.play("lost");
     document.body.dataset.seat = "lost";
     put($("seat"), "Not connected");
     $("ask").hidden = $("asked").hidden = true;
-    const again = seconds === null ? "" : ` Trying again in ${Math.max(1, Math.round(seconds))} s.`;
-    put($("lost"), `${words ? `${words[0].toUpperCase()}${words.slice(1)}.`.replace("..", ".") : "No connection to the session; the robot is held."}${again}`);
+    const over = status?.phase === "done";
+    if (over) link.rest();
+    const again = over || seconds === null ? "" : ` Trying again in ${Math.max(1, Math.round(seconds))} s.`;
+    const why = words ? `${sentence(words)}.`.replace("..", ".") : "No connection to the session; the robot is held.";
+    put($("lost"), over ? "The sitting has ended. You can close this page." : why + again);
+    $("lost").classList.toggle("bad", !over);
     $("lost").hidden = false;
     inputs.letGo();
     if (status) orders.show(status);

@@ -37,14 +37,17 @@ export function span(minutes) {
   return minutes < 60 * 48 ? `${(minutes / 60).toFixed(1)} h` : `${Math.floor(minutes / 1440)} days`;
 }
 
+export const sentence = (words) => words && words[0].toUpperCase() + words.slice(1);
+
 export function showStatus(status) {
   document.body.dataset.phase = status.phase === "recording" && !status.recording ? "rehearsal" : status.phase;
   put($("phase"), phaseWords(status));
-  put($("clock"), clock(status.episode_seconds));
+  const between = ["starting", "approach", "ready", "reset"].includes(status.phase);
+  put($("clock"), clock(between ? 0 : status.episode_seconds));
   put($("kept"), String(status.kept));
   put($("target"), String(status.target));
   $("share").value = status.target ? Math.min(1, status.kept / status.target) : 0;
-  put($("said"), status.said || phaseWords(status));
+  put($("said"), sentence(status.said || phaseWords(status)));
   document.title = `${phaseWords(status)} · ${status.kept} of ${status.target}`;
   for (const [id, text] of [["instruction", status.instruction], ["note", status.note]])
     if (document.activeElement !== $(id) && !$(id).dataset.sent) $(id).value = text;

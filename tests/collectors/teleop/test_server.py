@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fake_sitting import FakeSitting
 from page_client import drives, get, heard, key, page, parts, say, until
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from collectors.teleop.access import PROTOCOL
@@ -217,7 +218,12 @@ def test_stopping_frees_the_port_and_leaves_no_thread(sitting: FakeSitting) -> N
     port, _ = parts(running)
     with page(running) as socket:
         assert heard(socket, drives)
+        sitting.go("done", "The sitting is over.")
         running.stop()
+        with pytest.raises(ConnectionClosed) as end:
+            heard(socket, lambda m: m["type"] == "status" and m["phase"] == "done")  # the last status still comes
+            heard(socket, lambda m: False)
+        assert end.value.rcvd is not None and end.value.rcvd.reason == "the sitting has ended"
     running.stop()
     assert threading.active_count() <= before
     serve(sitting, port=port).stop()

@@ -165,7 +165,7 @@ def test_only_so_many_pages(running: Running) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(page(running))
-        one_more = stack.enter_context(page(running))
+        one_more = stack.enter_context(page(running, hello=False))
         with pytest.raises(ConnectionClosed) as end:
             heard(one_more, lambda m: False)
         assert end.value.rcvd is not None and end.value.rcvd.code == 1013
