@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import logging
@@ -25,6 +26,7 @@ from lerobot.utils.feature_utils import hw_to_dataset_features
 from lerobot.utils.utils import log_say
 from lerobot_commands import quiet
 
+import lerobot_robot_dataengine
 from dataengine.errors import ConfigError
 from lerobot_robot_dataengine import DataengineExpertConfig, DataengineTabletopConfig
 from lerobot_robot_dataengine.pace import Pace
@@ -50,6 +52,23 @@ def test_the_distribution_is_found_by_its_name_with_underscores() -> None:
     assert "dataengine_expert" in TeleoperatorConfig.get_known_choices()
 
 
+def test_what_every_command_imports_names_nothing_slow_at_its_top() -> None:
+    package = Path(lerobot_robot_dataengine.__file__).parent
+    allowed = ("__future__", "dataclasses", "typing", "lerobot.configs", "lerobot.envs.configs")
+    allowed += ("lerobot.robots.config", "lerobot.teleoperators.config")
+    opened, left = set(), ["__init__"]
+    while left:
+        opened.add(name := left.pop())
+        for node in ast.parse((package / f"{name}.py").read_text()).body:
+            assert not isinstance(node, ast.Import), ast.unparse(node)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{NAME}."):
+                left += {(node.module or "").removeprefix(f"{NAME}.")} - opened
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module in allowed, ast.unparse(node)
+    assert opened == {"__init__", "config_tabletop", "config_expert", "env"}
+
+
+@pytest.mark.slow  # importing LeRobot anew takes most of a minute on a busy machine
 def test_importing_it_brings_neither_physics_nor_drawing() -> None:
     code = (
         "import json, sys, time\n"
