@@ -1,0 +1,132 @@
+"""Robots and leaders of LeRobot: their names become features, their cameras keep their own time, their configurations
+in `examples/robots/` are what LeRobot takes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lerobot")
+
+import loopback_lerobot
+from lerobot.robots import RobotConfig
+from lerobot.teleoperators import TeleoperatorConfig
+
+from collectors.teleop import build
+from collectors.teleop.devices.lerobot import LeRobotDevice
+from collectors.teleop.plan import Plan
+from collectors.teleop.robots.lerobot import LeRobotRobot, decoded
+from dataengine.errors import RobotError
+from dataengine.guard import parse_yaml
+from dataengine.store import Store
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "robots"
+ROBOTS = sorted(path.name for path in EXAMPLES.glob("*.yaml") if "robot: lerobot" in path.read_text())
+
+
+def robot(**fields: object) -> LeRobotRobot:
+    config = {"type": "loopback", "port": "nowhere", "discover_packages_path": "loopback_lerobot", **fields}
+    return LeRobotRobot(config, units={"gripper.pos": "%", ".pos": "deg"})
+
+
+def leader(**fields: object) -> LeRobotDevice:
+    return LeRobotDevice({"type": "loopback_leader", "port": "nowhere", **fields})
+
+
+@pytest.fixture(autouse=True)
+def _whole() -> None:
+    loopback_lerobot.BROKEN.clear()
+
+
+def test_names_become_features_with_units() -> None:
+    features = robot().features
+    assert features["observation.state"].names == features["action"].names == loopback_lerobot.JOINTS
+    assert features["action"].unit == ("deg", "deg", "%")
+    assert features["action"].control == "absolute"
+    assert features["observation.images.front"].shape == (48, 64, 3)
+
+
+def test_what_is_sent_is_what_its_own_limit_leaves_and_a_hold_stays() -> None:
+    made = robot(max_relative_target=5.0)
+    made.connect()
+    made.connect()  # twice is once
+    assert made.act(np.array([30.0, 2.0, 0.0])).tolist() == [5.0, 2.0, 0.0]
+    assert made.hold().tolist() == [5.0, 2.0, 0.0]
+    seen = made.observe()
+    assert seen["observation.state"].value.tolist() == [5.0, 2.0, 0.0]
+    made.disconnect()
+    made.disconnect()
+
+
+def test_pictures_carry_the_camera_s_time() -> None:
+    made = robot()
+    made.connect()
+    seen = made.observe()
+    camera, body = seen["observation.images.front"], seen["observation.state"]
+    assert 0 <= body.time - camera.time < 0.05
+    assert camera.time == made.robot.cameras["front"].latest_timestamp
+
+
+def test_what_is_wrong_is_said_with_what_to_do() -> None:
+    with pytest.raises(RobotError, match=r"LeRobot knows no 'so999'; it has .*so101_follower"):
+        LeRobotRobot({"type": "so999"})
+    with pytest.raises(RobotError, match="loopback:.*speed"):
+        robot(speed=1)
+    with pytest.raises(RobotError, match=r"not calibrated: run lerobot-calibrate --robot.type=loopback"):
+        robot(calibrated=False).connect()
+    loopback_lerobot.BROKEN.add("robot")
+    made = robot()
+    made.connect()
+    with pytest.raises(RobotError, match="does not answer: no status packet"):
+        made.observe()
+
+
+def test_a_leader_with_other_joints_is_refused_by_name() -> None:
+    made = robot()
+    with pytest.raises(RobotError, match=r"it lacks elbow.pos, shoulder.pos; it also moves wrist.pos"):
+        leader(joints=["wrist.pos", "gripper.pos"]).start(made)
+    renamed = leader(joints=["a.pos", "elbow.pos", "gripper.pos"])
+    renamed.rename = {"a.pos": "shoulder.pos"}
+    renamed.start(made)
+    command = renamed.read(1.0, {})
+    assert command.action is not None and command.action.shape == (3,)
+
+
+def test_a_session_with_a_stock_robot_and_leader_records(tmp_path: Path) -> None:
+    made = robot()
+    plan = Plan(instruction="wave", fps=30.0, target=2, seconds=1.0, reset_seconds=0.1, alone=True)
+    with build.session(tmp_path / "store", made, {"lerobot": leader()}, plan, operator="tests") as session:
+        thread = threading.Thread(target=session.run)
+        thread.start()
+        thread.join(40)
+        assert not thread.is_alive() and session.status().kept == 2
+    episodes = list(Store.open(tmp_path / "store").episodes())
+    assert [episode.meta.tasks for episode in episodes] == [("wave",)] * 2
+    for episode in episodes:
+        assert episode.length > 5
+        assert episode.features["action"].names == loopback_lerobot.JOINTS
+        assert np.abs(np.diff(episode.frames["action"], axis=0)).max() <= 150 / 30 + 1e-3
+        assert episode.clips["observation.images.front"].length == episode.length
+    assert not made.robot.is_connected
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_every_example_is_what_lerobot_takes(name: str) -> None:
+    data = parse_yaml((EXAMPLES / name).read_text(), name)
+    config = decoded(RobotConfig, data["config"], "lerobot.robots")
+    assert type(config) is RobotConfig.get_choice_class(data["config"]["type"])
+    if "teleop" in data:
+        leader = decoded(TeleoperatorConfig, data["teleop"], "lerobot.teleoperators")
+        assert type(leader) is TeleoperatorConfig.get_choice_class(data["teleop"]["type"])
+    unknown = set(data) - {"robot", "teleop", *LeRobotRobot.__dataclass_fields__}
+    assert not unknown
+
+
+def test_there_is_an_example_for_every_robot_of_lerobot() -> None:
+    decoded(RobotConfig, {"type": "so101_follower", "port": "x"}, "lerobot.robots")
+    theirs = {name for name, kind in RobotConfig.get_known_choices().items() if kind.__module__.startswith("lerobot.")}
+    ours = {parse_yaml((EXAMPLES / name).read_text(), name)["config"]["type"] for name in ROBOTS}
+    assert theirs - ours <= {"lekiwi"}  # what runs on the base itself; people drive its client
