@@ -117,6 +117,8 @@ def sim() -> dict[str, Any]:
     """The whole of a session while it records the embedded world."""
     with tempfile.TemporaryDirectory() as folder, session(Path(folder) / "store") as url, browser() as new:
         page = _opened(new(), url)
+        page.key("KeyR")
+        time.sleep(0.5)
         page.key("Space")
         page.wait("document.body.dataset.phase === 'recording'", 20)
         time.sleep(2)
@@ -161,6 +163,7 @@ def _opened(page: Page, url: str) -> Page:
 
 def main() -> None:
     found: dict[str, Any] = {"pictures": pictures(), "fake": fake(), "sim": sim(), "targets": TARGETS}
+    found["load_average"] = round(os.getloadavg()[0], 1)  # on two cores, more than two is somebody else's work
     print(json.dumps(found, indent=2))
     met = all(found[kind][name] <= most for kind in ("fake", "sim") for name, most in TARGETS.items())
     steady = abs(found["fake"]["ticks_hz_browser_stalled"] / 30 - 1) < 0.02

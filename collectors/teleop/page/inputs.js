@@ -27,6 +27,11 @@ export class Inputs {
     this.sent.set(source.name, []);
   }
 
+  // A key went down: the session shall know before the next frame is drawn.
+  atOnce() {
+    this.#send(performance.now(), true);
+  }
+
   // Everything is let go, and that is said at once.
   letGo() {
     for (const { source } of this.sources) source.let?.();

@@ -16,12 +16,14 @@ const ORDERS = {
 const QUIET = /^(Tab|Enter|NumpadEnter|Escape|ContextMenu|CapsLock|F\d+|(Meta|OS|Control|Alt).*|Audio.*|Media.*)$/;
 const SCROLLS = /^(Arrow.*|Space|Page.*|Home|End|Slash|Quote|Backspace)$/;
 
-// order(name): what an order key means. taken(): codes that drive the robot and so are no orders.
+// order(name): what an order key means. taken(): codes that drive the robot and so are no orders. inputs: to say at once
+// that a key went down, or that all are let go.
 export class Keyboard {
-  constructor(order, taken, letGo) {
+  constructor(order, taken, inputs) {
+    const letGo = () => inputs.letGo();
     this.name = "keyboard";
     this.held = new Map(); // since when, and until when for those that are up again [ms]
-    window.addEventListener("keydown", (event) => this.#down(event, order, taken, letGo), { capture: true });
+    window.addEventListener("keydown", (event) => this.#down(event, order, taken, inputs), { capture: true });
     window.addEventListener("keyup", (event) => this.#up(event.code), { capture: true });
     document.addEventListener("focusin", (event) => typed(event.target) && this.held.size && letGo());
   }
@@ -40,7 +42,8 @@ export class Keyboard {
     this.held.clear();
   }
 
-  #down(event, order, taken, letGo) {
+  #down(event, order, taken, inputs) {
+    const letGo = () => inputs.letGo();
     if (event.code === "Escape") {
       event.preventDefault();
       letGo();
@@ -59,7 +62,10 @@ export class Keyboard {
       if (SCROLLS.test(event.code)) event.preventDefault();
       const known = this.held.get(event.code);
       if (known) known.until = Infinity;
-      else this.held.set(event.code, { since: performance.now(), until: Infinity });
+      else {
+        this.held.set(event.code, { since: performance.now(), until: Infinity });
+        inputs.atOnce();
+      }
     }
   }
 }

@@ -59,7 +59,7 @@ const order = (name) => (drives() || name === "estop" || name === "mute" ? order
 const taken = () => new Set(Object.keys(status?.controls ?? {}).flatMap((keys) => keys.split(/[^A-Za-z0-9]+/)));
 const gamepad = new Gamepad((name) => drives() && orders.key(name));
 for (const source of [
-  new Keyboard(order, taken, () => inputs.letGo()),
+  new Keyboard(order, taken, inputs),
   pointer,
   gamepad,
   touch,
