@@ -7,13 +7,14 @@ import numpy as np
 
 def matrix(angles: np.ndarray) -> np.ndarray:
     """Rotation matrices `(..., 3, 3)` of angles `(..., 3)` [rad]: Rz(yaw) Ry(pitch) Rx(roll)."""
-    (sr, sp, sy), (cr, cp, cy) = np.moveaxis(np.sin(angles), -1, 0), np.moveaxis(np.cos(angles), -1, 0)
-    rows = (
-        (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),
-        (sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr),
-        (-sp, cp * sr, cp * cr),
-    )
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    sine, cosine = np.sin(angles), np.cos(angles)
+    sr, sp, sy = sine[..., 0], sine[..., 1], sine[..., 2]
+    cr, cp, cy = cosine[..., 0], cosine[..., 1], cosine[..., 2]
+    m = np.empty((*sine.shape, 3))
+    m[..., 0, 0], m[..., 0, 1], m[..., 0, 2] = cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr
+    m[..., 1, 0], m[..., 1, 1], m[..., 1, 2] = sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr
+    m[..., 2, 0], m[..., 2, 1], m[..., 2, 2] = -sp, cp * sr, cp * cr
+    return m
 
 
 def angles(matrices: np.ndarray) -> np.ndarray:

@@ -45,6 +45,8 @@ class Scene:
         self._things = {name: m.joint(name).qposadr[0] for name in self.kind.thing}
         self._dofs = {name: m.joint(name).dofadr[0] for name in self.kind.thing}
         self._bodies = {m.body(k).name: k for k in range(m.nbody)}
+        self._body_of = np.array(m.geom_bodyid)
+        self._inside = {n: self._bodies.get(f"{n}_tray", self._bodies[n]) for n in self.kind.piece}
         self._mocap = {name: int(m.body(name).mocapid[0]) for name in self.kind.piece}
         self._slides = {n: m.joint(n).qposadr[0] for n, piece in self.kind.piece.items() if piece.shape == "drawer"}
         self._ee = m.site("ee").id
@@ -147,25 +149,24 @@ class Scene:
 
     def middle(self, piece: str) -> np.ndarray:
         """Where things are put on or into a piece, `(x, y)`; a drawer's moves with it."""
-        if piece in self._slides:
-            return self.data.xpos[self._bodies[f"{piece}_tray"], :2].copy()
-        return self.spot(piece)[:2]
+        return self.data.xpos[self._inside[piece], :2].copy()
 
     def over(self, name: str, piece: str, margin: float = 0.0) -> bool:
         """Whether a thing's middle lies over a piece's square (bowl: circle), at least `margin` [m] from its edge."""
-        (x, y), (_, _, yaw) = self.middle(piece), self.spot(piece)
-        dx, dy, _ = self.position(name) - [x, y, 0]
-        where = self.kind.piece[piece]
+        start, where = self._things[name], self.kind.piece[piece]
+        x, y = self.data.xpos[self._inside[piece], :2].tolist()
+        w, _, _, turn = self.data.mocap_quat[self._mocap[piece]].tolist()
+        dx, dy = self.data.qpos.item(start) - x, self.data.qpos.item(start + 1) - y
         if where.shape == "bowl":
-            return bool(np.hypot(dx, dy) < where.half - margin)
-        along = abs(dx * np.cos(yaw) + dy * np.sin(yaw)), abs(-dx * np.sin(yaw) + dy * np.cos(yaw))
-        return max(along) < where.half - margin
+            return bool(dx * dx + dy * dy < (where.half - margin) ** 2)
+        cos, sin = 1 - 2 * turn * turn, 2 * w * turn
+        return max(abs(dx * cos + dy * sin), abs(dy * cos - dx * sin)) < where.half - margin
 
     def touching(self, one: str, other: str) -> bool:
         """Whether two bodies are in contact; `world` is the table."""
-        pairs = self.model.geom_bodyid[self.data.contact.geom]
+        pairs = self._body_of[self.data.contact.geom].tolist()
         a, b = self._bodies[one], self._bodies[other]
-        return bool((((pairs[:, 0] == a) & (pairs[:, 1] == b)) | ((pairs[:, 0] == b) & (pairs[:, 1] == a))).any())
+        return [a, b] in pairs or [b, a] in pairs
 
     def held(self, name: str) -> bool:
         """Whether both fingers touch the thing."""

@@ -1,12 +1,18 @@
 """Demonstrations as episodes: whole, paired, reproducible, with everything said about them."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from collectors.expert import ExpertCollector
+from collectors.expert import ExpertCollector, Tally
 from dataengine import plugins
 from dataengine.episode import Episode
 from dataengine.errors import ConfigError
+from dataengine.store import Store
+from dataengine.store.gather import append_all
 
 
 def collect(**params) -> list[Episode]:
@@ -51,6 +57,50 @@ def test_a_run_can_be_shared_out_among_workers(episodes):
     assert [e.id for e in parts] == [e.id for e in episodes]
     assert [e.hashes() for e in parts] == [e.hashes() for e in episodes]
     assert [e.meta for e in parts] == [e.meta for e in episodes]
+
+
+def test_the_number_of_workers_changes_nothing(episodes):
+    tally = Tally()
+    collector = plugins.make("collectors", "expert", {"image_size": 32, "episodes": 6, "seed": 1, "workers": 2})
+    shared = list(collector.collect(tally))
+    assert [e.id for e in shared] == [e.id for e in episodes]
+    assert [e.hashes() for e in shared] == [e.hashes() for e in episodes]
+    assert [e.meta for e in shared] == [e.meta for e in episodes]
+    assert tally.to_json()["successes"] == 6 and set(tally.attempts) == {"pick_red", "pick_blue"}
+
+
+def test_what_was_tried_is_counted_task_by_task():
+    tally = Tally()
+    found = list(ExpertCollector(episodes=8, noise=0.012, cameras=()).collect(tally))
+    said = tally.to_json()
+    assert said["successes"] == 8 and said["attempts"] == sum(e.meta.extra["attempt"] + 1 for e in found) > 8
+    assert sum(row["attempts"] for row in said["tasks"].values()) == said["attempts"]
+
+
+def test_an_episode_keeps_its_id_where_arm_rate_and_truth_are_the_usual_ones(episodes):
+    """As long as the world's version stays, a store that was begun earlier is gone on with."""
+    assert episodes[0].meta.lineage[0].params.keys().isdisjoint({"arm", "fps", "depth", "truth", "workers"})
+    other = collect(episodes=1, seed=1, arm="six", fps=30, truth=["poses"], depth=["front"])[0]
+    assert other.meta.lineage[0].params["arm"] == "six" and other.fps == 30
+    assert other.clips["observation.images.front_depth"].kind == "depth"
+    assert other.meta.embodiment != episodes[0].meta.embodiment
+    assert other.features["action"].names[3:6] == ("ee.roll", "ee.pitch", "ee.yaw")
+
+
+def test_all_kinds_of_scenes_fit_into_one_store(tmp_path):
+    tasks = ("pick_red", "bin_red_ball", "open_drawer", "pour")
+    collector = ExpertCollector(episodes=4, tasks=tasks, arm="six", image_size=32, truth=("poses", "contacts"))
+    assert append_all(collector.collect(), tmp_path / "all") == 4
+    assert {e.meta.source["task"] for e in Store.open(tmp_path / "all").episodes()} == set(tasks)
+
+
+def test_the_command_says_in_json_how_often_it_tried_and_succeeded(tmp_path):
+    arguments = ["collect", "expert", str(tmp_path / "s"), "--task", "open_drawer", "--task", "pick_red", "--json"]
+    arguments += ["--episodes", "4", "--seed", "3", "--set", "cameras=[]"]
+    done = subprocess.run([sys.executable, "-m", "dataengine", *arguments], capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    assert said["successes"] == said["new_episodes"] == 4 <= said["attempts"] and said["rate"] <= 1
+    assert set(said["tasks"]) == {"open_drawer", "pick_red"} and said["seconds"] > 0
 
 
 def test_other_seeds_and_other_parameters_give_other_ids(episodes):

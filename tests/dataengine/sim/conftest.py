@@ -1,5 +1,5 @@
-"""Import the world before MuJoCo: it chooses how to draw without a display. And let no property fail for being slow on a
-machine that does other work too."""
+"""Import the world before MuJoCo: it chooses how to draw without a display. And let no property fail for being slow on
+a machine that does other work too."""
 
 from hypothesis import settings
 

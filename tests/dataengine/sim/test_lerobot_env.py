@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dataengine.sim.tasks import TASKS, tasks_of
+
 pytestmark = pytest.mark.slow
 
 SIZE = 48
@@ -28,6 +30,22 @@ def test_lerobot_makes_it_and_names_its_features_like_the_dataset():
     assert set(env_to_policy_features(config)) == set(features)
     assert env.call("task_description") == ("pick up the blue cube",) * 2
     env.close()
+
+
+@pytest.mark.parametrize("task", tasks_of("six"))
+def test_lerobot_makes_every_task_with_either_arm(task):
+    lerobot_envs = pytest.importorskip("lerobot.envs")
+
+    from dataengine.sim.lerobot_env import TabletopConfig
+
+    for arm in TASKS[task].arms:
+        config = TabletopConfig(task=task, image_size=32, arm=arm, fps=30)
+        env = lerobot_envs.make_env(config, n_envs=1)["tabletop"][0]
+        observation, _ = env.reset(seed=[0])
+        assert observation["agent_pos"].shape[1:] == config.features["agent_pos"].shape
+        env.step(env.action_space.sample())
+        assert env.call("task_description") == (TASKS[task].instruction(),)
+        env.close()
 
 
 def test_lerobot_eval_runs_a_policy_in_it(tmp_path):
