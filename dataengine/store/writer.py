@@ -1,8 +1,9 @@
 """The one writer of a store: appends that are durable when they return.
 
 Each commit follows one order, and LeRobot or our reader may open the store, and the process be killed, between
-any two steps: videos and data, statistics sketch, labels, episodes, tasks and stats, the commit record, and
-info.json last, each synced and renamed. What an unfinished commit left is removed by the next writer.
+any two steps: videos and data, labels, episodes, tasks and stats, the commit record, and info.json last, each synced
+and renamed; histograms, which only the record names, at any time before it. What an unfinished commit left is
+removed by the next writer.
 """
 
 from __future__ import annotations
