@@ -31,6 +31,8 @@ MEASUREMENTS = (
     "killed",
     "recording",
     "recording_killed",
+    "faulty_sessions",
+    "teleop_rate",
     "mutations",
     "sources",
     "quality_matrix",

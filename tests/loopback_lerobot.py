@@ -1,4 +1,4 @@
-"""A LeRobot robot and a leader without hardware, registered as anybody registers theirs: what is sent is what is sensed.
+"""A LeRobot robot and a leader without hardware, registered as anybody registers theirs: what is sent is sensed.
 
 `Loopback` has a camera that behaves as LeRobot's do – pictures of their own rate, `latest_timestamp`. Both fail when
 `BROKEN` names them.

@@ -174,6 +174,8 @@ class Course:
         self.said(f"{device.name} drives now")
 
     def _running(self) -> None:
+        if getattr(self.drive.device, "autonomous", False):
+            self.drive.device.start(self.robot)  # a policy begins an episode without the last one's actions
         self.phase, self.began = "recording", self.now()
         self.said("rehearsing, nothing is recorded" if not self.desk.running else "recording")
 

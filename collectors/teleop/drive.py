@@ -49,7 +49,7 @@ class Drive:
     def __init__(self, robot: Robot, device: Device, fps: float, scale: float = 1.0) -> None:
         self.robot, self.device, self.fps, self.scale = robot, device, fps, scale
         self.joining, self.refused, self.working, self.lapsed = True, 0.0, False, False
-        self.actor = device.name
+        self.actor, self._intervention = device.name, False
         self._pace: Pace | None = None
         self._hands: _Hands | None = None
         self._model: object = None
@@ -64,21 +64,14 @@ class Drive:
         self._take_hands()
         self._again(held)
 
-    def use(self, device: Device) -> None:
-        """Another device drives from now on. Raises `RobotError` where it cannot drive this robot."""
-        device.start(self.robot)
-        if device is not self.device:
-            self.device.stop()
-            self.device = device
-        self.actor = device.name
-        self.rejoin()
-
     def rejoin(self) -> None:
         """Something came between: begin again from where the robot is."""
         self._again(np.asarray(self.robot.hold(), np.float64))
 
     def step(self, now: float, observation: Mapping[str, Sample], follow: bool = True) -> Move:
         """One tick. follow: do what the device says; else stay. Raises `RobotError` where the robot takes nothing."""
+        if not follow and getattr(self.device, "autonomous", False):
+            return self._stay()  # a policy thinks only while it acts
         command = self.device.read(now, observation)
         self._note_actor(command)
         late = command is not None and now + 1 / self.fps - command.time > DEADMAN + 1e-9
@@ -88,7 +81,7 @@ class Drive:
             return self._lapse()
         self.lapsed = False
         if not command.engaged:
-            return self._stay(command)
+            return self._stay()
         return self._follow(command, observation)
 
     def home(self, wish: np.ndarray) -> Move:
@@ -121,19 +114,20 @@ class Drive:
             self._hands.forget()
 
     def _note_actor(self, command: Command | None) -> None:
-        actor = str((command.extra or {}).get("actor", self.device.name)) if command is not None else self.actor
+        said = (command.extra or {}) if command is not None else {}
+        self._intervention = bool(said.get("intervention", False))
+        actor = str(said.get("actor", self.device.name)) if command is not None else self.actor
         if actor != self.actor:  # from where the last one left the robot, without stopping it
             self.actor, self.joining = actor, True
             self.pace.forget()
             if self._hands is not None:
                 self._hands.forget()
 
-    def _stay(self, command: Command | None = None) -> Move:
+    def _stay(self) -> Move:
         self.working, self.refused = False, 0.0
         if self._hands is not None:
             self._hands.freeze()
-        intervention = bool((command.extra or {}).get("intervention")) if command is not None else False
-        return self._send(self.pace.brake(1 / self.fps), intervention)
+        return self._send(self._resting())
 
     def _lapse(self) -> Move:
         """The dead-man's time is over: the robot's own hold, once; then it is told to stay there."""
@@ -141,10 +135,10 @@ class Drive:
             self.lapsed = True
             self.rejoin()
         said = f"no command from {self.actor} for {DEADMAN * 1000:.0f} ms"
-        return self._send(self.pace.brake(1 / self.fps), held=said)
+        return self._send(self._resting(), held=said)
 
     def _follow(self, command: Command, observation: Mapping[str, Sample]) -> Move:
-        wish, intervention = self._wish(command, observation), bool((command.extra or {}).get("intervention"))
+        wish = self._wish(command, observation)
         absolute = command.action is not None
         if self.joining and absolute and self.pace.near(wish, ARRIVED):
             self.joining, self.refused = False, 0.0
@@ -152,12 +146,18 @@ class Drive:
             self.joining = False
         if self.joining:
             self.working = True
-            return self._send(self.pace.toward(wish, 1 / self.fps, APPROACH), intervention)
+            return self._send(self.pace.toward(wish, 1 / self.fps, APPROACH))
         if self.pace.jumps(wish):
             self.refused += 1 / self.fps
-            return self._send(self.pace.brake(1 / self.fps), held=f"{self.actor} jumped; the motion was refused")
+            return self._send(self._resting(), held=f"{self.actor} jumped; the motion was refused")
         self.refused, self.working = 0.0, True
-        return self._send(self.pace.toward(wish, 1 / self.fps), intervention)
+        return self._send(self.pace.toward(wish, 1 / self.fps))
+
+    def _resting(self) -> np.ndarray:
+        """The next action on the way to a standstill; where actions are steps or rates, the robot's own."""
+        if self.pace.limits.rates:
+            self.pace.reset(np.asarray(self.robot.hold(), np.float64))
+        return self.pace.brake(1 / self.fps)
 
     def _wish(self, command: Command, observation: Mapping[str, Sample]) -> np.ndarray:
         if command.action is not None:
@@ -168,12 +168,12 @@ class Drive:
             return np.asarray(self.robot.steer(command.twist, command.gripper), np.float64)
         raise RobotError(f"{self.robot.name} cannot be driven by its tool: it has no kinematics; use a leader arm")
 
-    def _send(self, action: np.ndarray, intervention: bool = False, held: str = "") -> Move:
+    def _send(self, action: np.ndarray, held: str = "") -> Move:
         action = action.astype(np.float32)
         sent = np.asarray(self.robot.act(action), np.float32)
         if sent.shape != action.shape or not np.isfinite(sent).all():
             raise RobotError(f"{self.robot.name} says it was sent {sent}: check its bus and power")
-        return Move(action, sent, self.actor, intervention, held)
+        return Move(action, sent, self.actor, self._intervention, held)
 
 
 class _Hands(Protocol):

@@ -126,12 +126,11 @@ class Pace:
         return self._move(np.clip(gap / dt, -fastest, fastest), dt, wish)
 
     def brake(self, dt: float) -> np.ndarray:
-        """The next target on the way to a standstill."""
+        """The next target on the way to a standstill; of rates, what `reset` was given last."""
         if self.at is None:
             raise RobotError("nothing was sent yet, so there is nothing to stop")
         self._wish = None
-        if self.limits.rates:
-            self.at = np.zeros_like(self.at)
+        if self.limits.rates:  # what a robot's hold gave
             return self.at.astype(np.float32)
         return self._move(np.zeros_like(self.at), dt)
 

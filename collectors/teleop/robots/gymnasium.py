@@ -32,6 +32,8 @@ class GymnasiumRobot:
     (`by`). gripper: the element it goes `to`, and what `closed` and `open` are. hold_from: for targets, where in the
     state the action's elements are measured; else the action is held as it was sent last, `rest` at first.
 
+    low, high: of the action's elements, where the environment's own box is not meant (gym-aloha's says 1 for radians).
+
     success: the key of `info` that says so. fps: steps a second. heading: see `devices/page.py`. shadows: draw them.
     beside: step in a thread of its own.
     """
@@ -48,6 +50,8 @@ class GymnasiumRobot:
     twist: Mapping[str, Any] = field(default_factory=dict)
     gripper: Mapping[str, Any] = field(default_factory=dict)
     hold_from: tuple[int, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     rest: tuple[float, ...] = ()
     success: str = "is_success"
     fps: float = 30.0
@@ -78,9 +82,9 @@ class GymnasiumRobot:
 
     @property
     def limits(self) -> Mapping[str, Any]:
-        """The box of the environment's actions."""
+        """What was said of the action's elements, else the box of the environment's actions."""
         space = self._stepper.env.action_space
-        return {"low": space.low, "high": space.high}
+        return {"low": self.low or space.low, "high": self.high or space.high}
 
     def connect(self) -> None:
         self._stepper.open()
@@ -89,9 +93,9 @@ class GymnasiumRobot:
     def reset(self, seed: int, task: str | None = None) -> None:
         self._seed = seed
         self._stepper.reset(seed)
-        self._sent = self._resting()
         if not self._features:
             self._features = self._described()
+        self._sent = self._resting()
 
     def observe(self) -> Mapping[str, Sample]:
         """The last step's; while nobody acts it is still true."""
@@ -99,9 +103,9 @@ class GymnasiumRobot:
         return {key: Sample(value, when) for key, value in self._values().items()}
 
     def act(self, action: np.ndarray) -> np.ndarray:
-        space = self._stepper.env.action_space
-        self._sent = np.clip(np.asarray(action, np.float32), space.low, space.high).astype(np.float32)
-        self._stepper.put(self._sent.astype(space.dtype))
+        limits = self.limits
+        self._sent = np.clip(np.asarray(action, np.float32), limits["low"], limits["high"]).astype(np.float32)
+        self._stepper.put(self._sent.astype(self._stepper.env.action_space.dtype))
         return self._sent.copy()
 
     def hold(self) -> np.ndarray:

@@ -63,7 +63,7 @@ class Stepper:
 
     def close(self) -> None:
         if self.env is not None:
-            self._do(self.env.close)
+            self._do(lambda: _close(self.env))
             self.env = None
 
     def _do(self, work: Callable[[], Any]) -> Any:
@@ -79,6 +79,14 @@ class Stepper:
             seen, reward, terminated, truncated, info = self.env.step(action)
             info = {**info, "terminated": bool(terminated)}
             self.last = Step(seen, self._now(), float(reward), bool(terminated or truncated), info)
+
+
+def _close(env: Any) -> None:
+    """Also what dm_control would free at the end of the process, in a thread that may not."""
+    env.close()
+    physics = getattr(getattr(env.unwrapped, "_env", None), "physics", None)
+    if physics is not None:
+        physics.free()
 
 
 def plain(env: Any) -> Any:

@@ -6,12 +6,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import loopback_lerobot
 import numpy as np
 import pytest
-
-pytest.importorskip("lerobot")
-
-import loopback_lerobot
 from lerobot.robots import RobotConfig
 from lerobot.teleoperators import TeleoperatorConfig
 
@@ -73,7 +70,7 @@ def test_pictures_carry_the_camera_s_time() -> None:
 def test_what_is_wrong_is_said_with_what_to_do() -> None:
     with pytest.raises(RobotError, match=r"LeRobot knows no 'so999'; it has .*so101_follower"):
         LeRobotRobot({"type": "so999"})
-    with pytest.raises(RobotError, match="loopback:.*speed"):
+    with pytest.raises(RobotError, match=r"loopback:.*speed"):
         robot(speed=1)
     with pytest.raises(RobotError, match=r"not calibrated: run lerobot-calibrate --robot.type=loopback"):
         robot(calibrated=False).connect()

@@ -68,13 +68,14 @@ def test_jumps_are_refused_and_what_goes_on_from_there_too() -> None:
     assert pace.jumps(np.array([np.nan, 0.0]))
 
 
-def test_rates_are_only_clipped_and_braking_is_zero() -> None:
+def test_rates_are_only_clipped_and_braking_is_what_the_robot_s_hold_gave() -> None:
     one = np.ones(2)
     pace = Pace(Limits(-one, one, one, one, rates=True))
     pace.reset(np.zeros(2))
     assert not pace.jumps(5 * one)
     assert pace.toward(5 * one, DT).tolist() == [1.0, 1.0]
-    assert pace.brake(DT).tolist() == [0.0, 0.0]
+    pace.reset(np.array([0.0, 1.0]))  # nothing moves, the gripper stays open
+    assert pace.brake(DT).tolist() == [0.0, 1.0]
 
 
 def test_limits_come_from_units_and_from_what_a_robot_says() -> None:
