@@ -64,7 +64,7 @@ def test_lerobot_eval_runs_a_policy_in_it(tmp_path):
         "--eval.use_async_envs=false",
         f"--output_dir={tmp_path / 'out'}",
     ]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((tmp_path / "out" / "eval_info.json").read_text())["overall"]["n_episodes"] == 2
