@@ -130,16 +130,17 @@ class _Reader:
         self.found, setup = found, found.head.setup
         folder.mkdir(parents=True, exist_ok=True)
         self._topics = {topic.name: topic for topic in all_of(setup)}
-        self._channels: dict[int, Topic] = {}
+        self._channels: dict[int, Topic | None] = {}
         self._spools = {key: _spool(folder, n).open("wb") for n, key in enumerate(setup.cameras)}
 
     def take(self, record: Any) -> None:
         if isinstance(record, Channel):
-            if record.topic in self._topics:
-                self._channels[record.id] = self._topics[record.topic]
+            self._channels[record.id] = self._topics.get(record.topic)
         elif isinstance(record, Message):
-            if record.channel_id in self._channels:
-                self._message(self._channels[record.channel_id], record)
+            if record.channel_id not in self._channels:
+                raise ValueError(f"a message is of channel {record.channel_id}, which nothing describes")
+            if (topic := self._channels[record.channel_id]) is not None:
+                self._message(topic, record)
         elif isinstance(record, Attachment):
             if record.name == KEPT:
                 self.found.judged = _judgement(json.loads(record.data))

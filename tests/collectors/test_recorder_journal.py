@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections import Counter
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -223,6 +224,16 @@ def test_zeros_at_the_end_are_a_torn_end(kept: tuple[Path, Recorder, Path], tmp_
     assert found.rows >= 11 and not found.damage
 
 
+def test_a_chunk_that_is_missing_ends_what_is_whole(kept: tuple[Path, Recorder, Path], tmp_path: Path) -> None:
+    path, _, _ = kept
+    data, whole = path.read_bytes(), content(salvage.read(path, tmp_path / "films"))
+    chunks = [(at, end) for at, end in pairwise(ends_of_records(data)) if data[at] == 6]
+    for at, end in chunks[:-1]:
+        (tmp_path / path.name).write_bytes(data[:at] + data[end:])
+        found = salvage.read(tmp_path / path.name, tmp_path / "films")
+        assert found.damage and content(found) == whole[: found.rows] and found.rows < len(whole)
+
+
 def attachment(name: str, data: bytes) -> bytes:
     text = struct.pack("<I", len(name)) + name.encode() + struct.pack("<I", 1) + b"j"
     body = struct.pack("<QQ", 0, 0) + text + struct.pack("<Q", len(data)) + data
@@ -260,7 +271,8 @@ def test_a_head_that_lies_is_refused(kept: tuple[Path, Recorder, Path], tmp_path
 def test_nothing_is_taken_that_is_too_large_or_packed(kept: tuple[Path, Recorder, Path], tmp_path: Path) -> None:
     path, _, _ = kept
     head = attachment("take.json", json.dumps(salvage.read(path, tmp_path / "f").head.to_json()).encode())
-    packed = struct.pack("<QQQI", 0, 0, 1 << 60, 0) + struct.pack("<I", 4) + b"zstd" + struct.pack("<Q", 4) + b"abcd"
+    plain = struct.pack("<QQQI", 0, 0, 1 << 60, zlib.crc32(b"")) + struct.pack("<I", 4)
+    packed = plain + b"zstd" + struct.pack("<Q", 0)
     for record in (
         b"\x06" + struct.pack("<Q", 1 << 62) + bytes(1 << 19),
         b"\x06" + struct.pack("<Q", len(packed)) + packed,
@@ -273,6 +285,16 @@ def test_nothing_is_taken_that_is_too_large_or_packed(kept: tuple[Path, Recorder
         (tmp_path / path.name).write_bytes(b"\x89MCAP0\r\n" + head + record)
         found = salvage.read(tmp_path / path.name, tmp_path / "f")
         assert found.damage and not found.rows, record[:20]
+    assert "compressed" in damage_of(tmp_path / path.name, head + b"\x06" + struct.pack("<Q", len(packed)) + packed)
+    with (tmp_path / path.name).open("wb") as file:  # a record that is there, most of it as a hole
+        file.write(b"\x89MCAP0\r\n" + head + b"\x06" + struct.pack("<Q", 65 << 20))
+        file.truncate(80 << 20)
+    assert "the most" in salvage.read(tmp_path / path.name, tmp_path / "f").damage
+
+
+def damage_of(path: Path, records: bytes) -> str:
+    path.write_bytes(b"\x89MCAP0\r\n" + records)
+    return salvage.read(path, path.parent / "f").damage
 
 
 def test_a_take_without_cameras_is_journalled_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,10 +15,11 @@ from faulty_robot import STATE, FaultyRobot
 from recording_made import FORCE, REWARD, encoded, filled, killed, rewarded, samples, setup_of, ticks
 
 from collectors.recorder import Recorder
-from dataengine.episode import Episode, Label
+from collectors.recording import salvage
+from dataengine.episode import Clip, Episode, Label
 from dataengine.errors import MachineError, VideoError
 from dataengine.store import Edit, Store
-from dataengine.video import Codec, Encoder
+from dataengine.video import Codec, Encoder, VideoClip
 
 CODECS = {
     "h264": Codec(),
@@ -31,16 +33,18 @@ def journals(root: Path) -> list[Path]:
     return sorted((root / ".dataengine" / "journal").rglob("*.*"))
 
 
-def packets(root: Path, index: int = 0) -> list[str]:
-    """Hashes of what the cameras show."""
-    table = Store.open(root).table_of_episodes.table
-    return [table.column(name)[index].as_py() for name in table.column_names if name.startswith("packets/")]
+def coded(clip: Clip) -> list[bytes]:
+    """The packets of an episode's own file."""
+    assert isinstance(clip, VideoClip)
+    with av.open(str(clip.path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
 def same(one: Episode, other: Episode, rows: int) -> None:
     for key, column in other.frames.items():
         np.testing.assert_array_equal(one.frames[key], column[:rows], err_msg=key)
     for key, clip in other.clips.items():
+        assert coded(one.clips[key])[:rows] == coded(clip)[:rows], key
         np.testing.assert_array_equal(list(one.clips[key].frames()), list(clip.frames(0, rows)), err_msg=key)
 
 
@@ -68,6 +72,20 @@ def test_what_is_salvaged_is_what_would_have_been_kept(tmp_path: Path, name: str
     same(one, live, found.rows)
     table = one.labels["sensor.force"].table
     assert table.num_rows == 40 and table.column("value").equals(live.labels["sensor.force"].table.column("value"))
+
+
+def test_nobody_has_to_ask_for_what_is_written_down(tmp_path: Path) -> None:
+    """A recorder that is killed a second after a row has it, though nobody flushed anything."""
+    robot, rows = FaultyRobot(), 0
+    with Recorder(tmp_path / "s", setup_of(robot)) as recorder:
+        take = encoded(filled(recorder, robot, 12))
+        deadline = time.monotonic() + 10  # a machine may be busy; it takes 0.2 s
+        while rows < 11 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            left = Path(shutil.copy(take.journal.path, tmp_path / take.journal.path.name))
+            rows = salvage.read(left, tmp_path / "films").rows
+        assert rows >= 11
+        take.discard()
 
 
 def test_a_take_killed_while_it_was_kept_is_kept_as_it_was_judged(
