@@ -39,7 +39,8 @@ KINDS: tuple[Kind, ...] = (
     "clock_ahead",
     "clock_stuck",
 )
-ENDING = ("nan", "shape", "gone", "silent")  # these end an episode at once
+# These end an episode at once; a camera that shows nothing new is given a second, its rows are marked meanwhile.
+ENDING = {"state": ("nan", "shape", "gone", "silent"), "front": ("shape",)}
 STATE = "observation.state"
 
 
@@ -63,7 +64,7 @@ class Held:
 
         def watched() -> Any:
             began, calls = arm.turned.now(), arm.calls
-            bad = any(f.kind in ENDING and f.holds(calls, "" if f.kind == "gone" else f.what) for f in arm.faults)
+            bad = any(fault.kind in ENDING[fault.what.rsplit(".")[-1]] and fault.holds(calls) for fault in arm.faults)
             try:
                 return observe()
             finally:

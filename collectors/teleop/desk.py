@@ -12,7 +12,7 @@ from typing import Any
 from collectors.recorder import Recorder, Take, Tick
 from collectors.teleop.clerk import Clerk
 from collectors.teleop.messages import Verdict
-from collectors.teleop.review import judge
+from collectors.teleop.review import LONG, judge, judge_table
 from dataengine.episode import Episode
 from dataengine.errors import DataEngineError
 
@@ -100,6 +100,8 @@ class Desk:
             if isinstance(made, Exception):
                 unjudged(made)
             elif made is not None and seen == self._seen:
+                if made.length > LONG * made.fps:  # pictures of a long one take a while; the table comes first
+                    self.reviewer.give(lambda: judge_table(made), lambda v: self._judged(seen, v), unjudged)
                 self.reviewer.give(lambda: judge(made), lambda v: self._judged(seen, v), unjudged)
 
         checked = self.checks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from collectors.teleop.messages import Finding, Verdict
@@ -12,6 +13,7 @@ from dataengine.episode import Episode
 STAGE = "quality"
 NOT_ASSESSED, RISK = "not assessed", "risk"
 MOST = 30  # findings that are shown
+LONG = 10.0  # [s] of an episode whose pictures may take longer than people like to wait
 
 
 def judge(episode: Episode) -> Verdict:
@@ -28,6 +30,13 @@ def judge(episode: Episode) -> Verdict:
     found = [_finding(row, episode.fps) for row in rows if row["class"] != NOT_ASSESSED]
     found.sort(key=lambda finding: (not finding.objective, finding.start))
     return Verdict(judged.meta.quality, tuple(found[:MOST]), unknown, seconds)
+
+
+def judge_table(episode: Episode) -> Verdict:
+    """The verdict on everything but pictures, which are still being looked at."""
+    table = [key for key, feature in episode.features.items() if not feature.is_camera]
+    found = judge(episode.select(table))
+    return replace(found, unknown={**found.unknown, "cameras": "the pictures are still being looked at"})
 
 
 def _finding(row: dict[str, Any], fps: float) -> Finding:

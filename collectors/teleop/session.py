@@ -189,7 +189,7 @@ class Session:
         course = self.course
         if not self.watch.features:
             self.watch = self._new_watch()
-        self.observation = self.robot.observe()
+        self.observation = self._seen(self.robot.observe())
         self.rates.see(self.observation)
         if not self.watch.look(self.clock.now(), self.observation):
             self._fail(self.watch.fault)
@@ -210,6 +210,13 @@ class Session:
             if course.phase == "approach" and not self.drive.joining:
                 course.phase = "ready"
         self._after(beat, move)
+
+    def _seen(self, seen: Mapping[str, Sample]) -> Mapping[str, Sample]:
+        """An observation; while something is recorded, a camera that gives none gives its last again, as of then."""
+        if self.course.phase != "recording":
+            return seen
+        cameras = {key for key, feature in self.robot.features.items() if feature.is_camera}
+        return {**{key: sample for key, sample in self.observation.items() if key in cameras}, **seen}
 
     def _follows(self) -> bool:
         phase = self.course.phase

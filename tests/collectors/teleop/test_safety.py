@@ -127,6 +127,7 @@ def test_one_spike_of_a_device_changes_nothing() -> None:
         (Fault("stuck", start=60, stop=90), "observation.state has stood still"),
         (Fault("stuck", "front", start=60, stop=110), "camera front has stood still"),
         (Fault("silent", "observation.state", start=60, stop=64), "gives nothing"),
+        (Fault("silent", "front", start=60, stop=110), "camera front has stood still"),
         (Fault("shape", start=60, stop=64), "it was set up anew"),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else "",
