@@ -6,6 +6,7 @@ MuJoCo lets go of Python's lock while it draws.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -86,11 +87,20 @@ def _ready(arm: str, kind: str, size: int) -> tuple[mujoco.Renderer, mujoco.MjDa
     key = (arm, kind, size)
     if key not in _renderers:
         model = load_model(arm, kind)
+        first = not _renderers
         _renderers[key] = _renderer(model, size), mujoco.MjData(model)
+        if first:
+            atexit.register(_close)  # before MuJoCo's own exit takes the display away, so after the first is made
         while len(_renderers) > KEPT:
             _renderers.popitem(last=False)[1][0].close()
     _renderers.move_to_end(key)
     return _renderers[key]
+
+
+def _close() -> None:
+    """At exit, when the painter has gone."""
+    while _renderers and not _forked:
+        _renderers.popitem()[1][0].close()
 
 
 def _renderer(model: mujoco.MjModel, size: int) -> mujoco.Renderer:

@@ -11,6 +11,7 @@ from dataengine.sim.tasks import Task
 ALIGNED = 0.008  # [m] how well the gripper must stand over a thing before it closes
 FUNNEL = 0.018  # [m] how well before it goes down, where the fingers could still hit the thing's top
 TURNED = 0.15  # [rad] how well the jaw must be turned to the thing's faces
+LOWER = {"prism": 0.004}  # [m] by how much a thing that is wider below is gripped lower
 
 
 def pick(scene: Scene, task: Task, style: Style) -> Goal:
@@ -20,7 +21,8 @@ def pick(scene: Scene, task: Task, style: Style) -> Goal:
 def grasp(scene: Scene, name: str, style: Style) -> Goal:
     """Lift the thing of a name, gripped about its middle."""
     tool, thing, opening = scene.tool, scene.position(name), scene.gripper
-    half = scene.kind.thing[name].half
+    half, shape = scene.kind.thing[name].half, scene.kind.thing[name].shape
+    grip = thing[2] - half + style.grasp - LOWER.get(shape, 0.0)
     yaw = _within(across(scene, name, tool[3]), scene, name) + style.turn
     over = thing[:2] + style.offset
     miss = float(np.linalg.norm(over - tool[:2]))
@@ -29,11 +31,11 @@ def grasp(scene: Scene, name: str, style: Style) -> Goal:
     if scene.held(name):
         return np.array([*tool[:2], style.lift, tool[3]]), CLOSED
     if miss < ALIGNED and turned and abs(tool[2] - thing[2]) < 0.012:
-        return np.array([*over, thing[2] - half + style.grasp, yaw]), CLOSED
+        return np.array([*over, grip, yaw]), CLOSED
     if low and opening < 0.75:
         return np.array([*tool[:2], tool[2] + 0.01, tool[3]]), OPEN
     if miss < FUNNEL and turned and opening > 0.75:
-        return np.array([*over, thing[2] - half + style.grasp, yaw]), OPEN
+        return np.array([*over, grip, yaw]), OPEN
     if low:
         return np.array([*tool[:2], style.hover, tool[3]]), OPEN
     return np.array([*over, style.hover, yaw]), OPEN

@@ -83,7 +83,7 @@ def drop(scene: Scene, name: str, piece: str, style: Style) -> Goal:
     height = tool[2] - thing[2] + release
     if away < 0.015:
         return np.array([*over, height, tool[3]]), OPEN if abs(tool[2] - height) < 0.008 else CLOSED
-    keep = tool[:2] if thing[2] < release - 0.01 else over
+    keep = tool[:2] if thing[2] < release + 0.006 else over
     return np.array([*keep, style.lift, tool[3]]), CLOSED
 
 
