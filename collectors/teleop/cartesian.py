@@ -7,6 +7,9 @@ angles or a tool pose. Lengths in m, angles in rad, the robot's base frame.
 
 from __future__ import annotations
 
+import dataengine.sim  # noqa: F401 – says how MuJoCo shall draw before anybody imports it
+
+# isort: split
 import math
 from collections.abc import Mapping
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import mujoco
 import numpy as np
 import pytest
 
@@ -14,6 +13,7 @@ from collectors.teleop.robots.world import WorldRobot
 from dataengine.episode import Feature
 from dataengine.errors import RobotError
 from dataengine.robot import Command, Kinematics, Sample
+from dataengine.sim.scene import mujoco
 
 FPS = 30.0
 ARMS = ("five", "six")
