@@ -12,6 +12,7 @@ from typing import Any
 
 from collectors.recorder import Recorder, Setup
 from collectors.teleop.devices.intervene import Intervene
+from collectors.teleop.drive import actors
 from collectors.teleop.framing import Framing
 from collectors.teleop.plan import Plan
 from collectors.teleop.session import Session
@@ -80,8 +81,7 @@ def _leader(file: Path | None) -> Mapping[str, Any] | None:
 
 def actors_of(devices: Mapping[str, Device]) -> tuple[str, ...]:
     """Everybody who may act, once."""
-    names = [name for device in devices.values() for name in getattr(device, "actors", (device.name,))]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(name for device in devices.values() for name in actors(device)))
 
 
 @contextmanager

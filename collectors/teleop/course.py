@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from collectors.teleop.clerk import Clerk
 from collectors.teleop.desk import Desk
-from collectors.teleop.drive import Drive
+from collectors.teleop.drive import Drive, actors
 from collectors.teleop.messages import Phase
 from collectors.teleop.plan import Plan
 from collectors.teleop.safety import check_robot
@@ -169,7 +169,7 @@ class Course:
 
     def _used(self, before: Device, device: Device) -> None:
         before.stop()
-        self.drive.device, self.drive.actor = device, device.name
+        self.drive.device, self.drive.actor = device, actors(device)[0]
         self.drive.rejoin()
         self.said(f"{device.name} drives now")
 

@@ -49,7 +49,7 @@ class Drive:
     def __init__(self, robot: Robot, device: Device, fps: float, scale: float = 1.0) -> None:
         self.robot, self.device, self.fps, self.scale = robot, device, fps, scale
         self.joining, self.refused, self.working, self.lapsed = True, 0.0, False, False
-        self.actor, self._intervention = device.name, False
+        self.actor, self._intervention = actors(device)[0], False
         self._pace: Pace | None = None
         self._hands: _Hands | None = None
         self._model: object = None
@@ -116,7 +116,7 @@ class Drive:
     def _note_actor(self, command: Command | None) -> None:
         said = (command.extra or {}) if command is not None else {}
         self._intervention = bool(said.get("intervention", False))
-        actor = str(said.get("actor", self.device.name)) if command is not None else self.actor
+        actor = str(said.get("actor", actors(self.device)[0])) if command is not None else self.actor
         if actor != self.actor:  # from where the last one left the robot, without stopping it
             self.actor, self.joining = actor, True
             self.pace.forget()
@@ -174,6 +174,11 @@ class Drive:
         if sent.shape != action.shape or not np.isfinite(sent).all():
             raise RobotError(f"{self.robot.name} says it was sent {sent}: check its bus and power")
         return Move(action, sent, self.actor, self._intervention, held)
+
+
+def actors(device: Device) -> tuple[str, ...]:
+    """Everybody who may act through a device; the first one does while it says nothing."""
+    return tuple(getattr(device, "actors", (device.name,)))
 
 
 class _Hands(Protocol):

@@ -28,7 +28,8 @@ class Page:
         kinds: tuple[type[PageDevice], ...] = (Keyboard, Pointer, Touch, Gamepad, Phone)
         self._devices = [kind(self.speed, self.turn) for kind in kinds]
         self._now = self._devices[0]
-        self.actors = tuple(device.name for device in self._devices)
+        # Nobody has taken one of them in hand yet, and the page is there.
+        self.actors = (self.name, *(device.name for device in self._devices))
 
     @property
     def controls(self) -> Mapping[str, str]:

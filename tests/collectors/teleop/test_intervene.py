@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from teleop_rig import MemoryRecorder, Rig, TurnedClock, rig
 
+from collectors.teleop.build import actors_of
 from collectors.teleop.devices.expert import ExpertDevice
 from collectors.teleop.devices.intervene import Intervene
 from collectors.teleop.devices.keyboard import Keyboard
 from collectors.teleop.devices.policy import PolicyDevice
+from collectors.teleop.devices.whatever import Page
 from collectors.teleop.messages import Input
 from collectors.teleop.plan import Plan
 from collectors.teleop.robots.world import WorldRobot
 from dataengine.errors import RobotError
+from dataengine.robot import Device
 
 
 def world(device: object, **plan: object) -> Rig:
@@ -121,3 +124,12 @@ def test_a_policy_of_another_robot_is_refused() -> None:
     policy.action = rig().robot.features["observation.state"].__class__("float32", (1,), ("x",), "action")  # type: ignore[attr-defined]
     with pytest.raises(RobotError, match="the policy acts with x, the robot with joint_0"):
         PolicyDevice("chunks", made=policy).start(rig().robot)
+
+
+@pytest.mark.parametrize("device", [Page(), Intervene(ExpertDevice(), Page())])
+def test_who_acts_is_known_to_the_recorder_before_anybody_does(device: Device) -> None:
+    """A row before the first key, or just after an order to take over, names somebody whom the dataset knows."""
+    made = world(device).order("start").run(0.2).order("takeover").run(0.2).order("stop").order("keep")
+    (episode,) = made.recorder.episodes
+    acted = {tick.actor for tick in episode["ticks"]}
+    assert acted and acted <= set(actors_of({device.name: device}))
