@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import Page, browser
 from fake_sitting import FakeSitting
 
-from collectors.teleop.pictures import Preview, encode
-from collectors.teleop.server import serve
+from collectors.teleop.web.pictures import Preview, encode
+from collectors.teleop.web.server import serve
 
 TRIALS = 40
 TARGETS = {"p50_ms": 100.0, "p95_ms": 200.0}

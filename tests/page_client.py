@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from websockets.sync.client import ClientConnection, connect
 
-from collectors.teleop.access import PROTOCOL
-from collectors.teleop.server import Running
+from collectors.teleop.web.access import PROTOCOL
+from collectors.teleop.web.server import Running
 
 
 def parts(running: Running) -> tuple[int, str]:

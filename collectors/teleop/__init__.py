@@ -1,5 +1,5 @@
 """Teleoperation: somebody or something drives a robot at a fixed rate, and what happens becomes episodes.
 
 `session.py` is what one sitting is, `loop.py` its clock, `robots/` and `devices/` who moves and who says how,
-`server.py` and `page/` what a person sees. The journal and the store stand behind `collectors/recorder.py`.
+`web/` what a person sees. The journal and the store stand behind `collectors/recorder.py`.
 """

@@ -56,7 +56,7 @@ def launch(wishes: Wishes, say: Callable[[str], None], run: Callable[[Session], 
         _greet(made, say)
         stack.enter_context(terminal.signals(made))
         if not wishes.headless:
-            from collectors.teleop.server import serve
+            from collectors.teleop.web.server import serve
 
             say(stack.enter_context(serve(made, port=wishes.port, lan=wishes.lan)).announcement())
         if stack.enter_context(terminal.keys(made)):

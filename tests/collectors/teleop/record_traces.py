@@ -20,7 +20,7 @@ from browser import Page, browser  # noqa: E402
 from fake_sitting import FakeSitting  # noqa: E402
 
 from collectors.teleop.messages import Input  # noqa: E402
-from collectors.teleop.server import serve  # noqa: E402
+from collectors.teleop.web.server import serve  # noqa: E402
 
 TRACES = Path(__file__).parent / "traces"
 PAD = """(() => {

@@ -24,12 +24,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from collectors.teleop.access import LOCAL, Access, Guard
-from collectors.teleop.certificate import Certificate, self_signed
 from collectors.teleop.messages import MOST_BYTES, Sitting
-from collectors.teleop.phone import lan_address, qr_rows, qr_text
-from collectors.teleop.pictures import Pictures, Preview
-from collectors.teleop.room import Room
+from collectors.teleop.web.access import LOCAL, Access, Guard
+from collectors.teleop.web.certificate import Certificate, self_signed
+from collectors.teleop.web.phone import lan_address, qr_rows, qr_text
+from collectors.teleop.web.pictures import Pictures, Preview
+from collectors.teleop.web.room import Room
 from dataengine.errors import ConfigError, MachineError
 
 PAGE = Path(__file__).parent / "page"

@@ -19,10 +19,10 @@ from page_client import drives, get, heard, key, page, parts, say, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from collectors.teleop.access import PROTOCOL
 from collectors.teleop.messages import Order
-from collectors.teleop.pictures import Preview
-from collectors.teleop.server import Running, serve
+from collectors.teleop.web.access import PROTOCOL
+from collectors.teleop.web.pictures import Preview
+from collectors.teleop.web.server import Running, serve
 
 SMALL = {"observation.images.top": (48, 64), "observation.images.wrist": (32, 32)}
 

@@ -16,13 +16,13 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from collectors.teleop.access import PROTOCOL
-from collectors.teleop.client import Client
 from collectors.teleop.messages import Input, Order, Sitting
-from collectors.teleop.pictures import Pictures, clock, reference
-from collectors.teleop.relay import Relay
-from collectors.teleop.seats import Seats
-from collectors.teleop.talk import Hello, Ping, Reference, Said, Seat, Seen, understand
+from collectors.teleop.web.access import PROTOCOL
+from collectors.teleop.web.client import Client
+from collectors.teleop.web.pictures import Pictures, clock, reference
+from collectors.teleop.web.relay import Relay
+from collectors.teleop.web.seats import Seats
+from collectors.teleop.web.talk import Hello, Ping, Reference, Said, Seat, Seen, understand
 from dataengine.errors import ConfigError
 
 BEAT = 0.01  # how often the session is looked at while somebody watches [s]

@@ -11,8 +11,8 @@ from fake_sitting import FakeSitting
 from page_client import drives, get, heard, page, parts, say, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from collectors.teleop.access import PROTOCOL
-from collectors.teleop.server import Running, serve
+from collectors.teleop.web.access import PROTOCOL
+from collectors.teleop.web.server import Running, serve
 from dataengine.errors import ConfigError, MachineError
 
 SMALL = {"observation.images.top": (48, 64), "observation.images.wrist": (32, 32)}

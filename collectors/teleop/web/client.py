@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from collectors.teleop.limits import Allowance
-from collectors.teleop.pictures import Pictures
+from collectors.teleop.web.limits import Allowance
+from collectors.teleop.web.pictures import Pictures
 
 AHEAD = 3  # pictures under way per camera
 MOST_REPLIES = 16

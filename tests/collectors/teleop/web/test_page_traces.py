@@ -14,7 +14,7 @@ from browser import Page, browser
 
 from collectors.teleop.messages import Source
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from fake_sitting import FakeSitting
 from page_client import until
 
 from collectors.teleop.orders import PLACES
-from collectors.teleop.server import PAGE, Running, serve
+from collectors.teleop.web.server import PAGE, Running, serve
 
 PHASES = ("ready", "recording", "review", "reset", "held", "fault", "done")
 
