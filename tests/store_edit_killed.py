@@ -1,9 +1,9 @@
 """Edits that are killed (SIGKILL) before the n-th rename, link, removal or swap, for every n: run as a program.
 
-    python store_edit_killed.py FOLDER
+    python store_edit_killed.py FOLDER [STRIDE]
 
-prints a JSON line for each n until an edit survives: the store's digest as a reader finds it, after recovery, and
-after undoing what was done.
+prints a JSON line for each n (or every STRIDE-th) until an edit survives: the store's digest as a reader finds it,
+after recovery, and after undoing what was done.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def look(root: Path) -> dict[str, Any]:
     return found | {"undone": store.digest()}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, stride: int) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     child(lambda: base(folder / "base"))
     first = {"base": Store.open(folder / "base").digest()}
-    for n in range(1000):
+    for n in range(0, 1000, stride):
         root = folder / str(n)
         shutil.copytree(folder / "base", root, symlinks=True)
         status = child(lambda: killed_at(root, n))  # noqa: B023
@@ -73,4 +73,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

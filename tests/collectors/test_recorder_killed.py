@@ -18,7 +18,7 @@ from dataengine.store import Store
 
 def test_nothing_is_lost_when_the_recorder_is_killed(tmp_path: Path) -> None:
     rng, before, rows = random.Random(7), set[str](), 0
-    for kill in range(6):
+    for kill in range(3):
         said, at = killed(tmp_path / "store", kill, rng.uniform(0.1, 1.2))
         with Recorder(tmp_path / "store", setup()) as recorder:
             assert len(recorder.recovered) <= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -378,11 +379,13 @@ def test_an_edit_that_fails_leaves_store_and_history(tmp_path: Path, monkeypatch
 
 def test_an_edit_that_is_killed_anywhere_leaves_the_old_store_or_the_new_one(tmp_path: Path) -> None:
     program = Path(__file__).parents[1] / "store_edit_killed.py"
-    done = subprocess.run([sys.executable, program, tmp_path], capture_output=True, text=True, timeout=600, check=False)
+    stride = 1 if "DATAENGINE_FAULTS" in os.environ else 3
+    command = [sys.executable, program, tmp_path, str(stride)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     steps = [json.loads(line) for line in done.stdout.splitlines()]
     before, after = steps[0]["base"], steps[-1]["digest"]
-    assert before != after and len(steps) > 30 and {s["digest"] for s in steps} == {before, after}
+    assert before != after and len(steps) > 30 // stride and {s["digest"] for s in steps} == {before, after}
     for step in steps:
         assert step["recovered"] == step["digest"] and step["ok"] and not step["left"], step
         if step["digest"] == after:

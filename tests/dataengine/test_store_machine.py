@@ -28,7 +28,7 @@ from dataengine.errors import StoreError
 from dataengine.store import Edit, Store, files, history, merging
 
 FEATURES = {"action": Feature("float32", (2,), role="action"), "next.reward": Feature("float32", (1,), role="reward")}
-SEQUENCES = int(os.environ.get("DATAENGINE_SEQUENCES", "20"))
+SEQUENCES = int(os.environ.get("DATAENGINE_SEQUENCES", "10"))
 TASKS = ("pick it up", "put it down", "wait")
 NEVER = 10**6
 WHEN = st.one_of(st.just(NEVER), st.integers(0, 60))

@@ -17,7 +17,7 @@ from fleet_made import local, same_frames
 from dataengine.store import Store
 
 PROGRAM = Path(__file__).parents[2] / "fleet_process.py"
-KILLS = int(os.environ.get("DATAENGINE_FLEET_KILLS", "3"))
+KILLS = int(os.environ.get("DATAENGINE_FLEET_KILLS", "2"))
 
 
 def start(*words: object) -> subprocess.Popen[str]:

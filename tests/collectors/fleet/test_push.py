@@ -95,7 +95,7 @@ _SOME = st.lists(st.tuples(st.integers(0, 1), st.sets(st.integers(0, 3), min_siz
 BARE = {key: feature for key, feature in FEATURES.items() if not feature.is_camera}
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pushes=_SOME, seed=st.integers(0, 999))
 def test_whoever_pushes_what_how_often_every_episode_is_there_once(
     tmp_path_factory: pytest.TempPathFactory, pushes: list[tuple[int, set[int]]], seed: int

@@ -96,7 +96,10 @@ def test_a_signal_ends_a_session_and_keeps_what_was_recorded(tmp_path: Path) -> 
         [*COMMAND, str(tmp_path / "s"), *SMALL, "--headless", "--device", "expert", "--seconds", "100"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(12)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "s").glob(".dataengine/journal/*.mcap")) and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(1.5)
     running.send_signal(signal.SIGTERM)
     said, _ = running.communicate(timeout=60)
     assert running.returncode == 0 and "episodes" in said

@@ -23,7 +23,10 @@ def chromium() -> Iterator[Callable[[], Page]]:
         yield new
 
 
-@pytest.mark.parametrize("source", ["keyboard", "pointer", "touch", "gamepad", "phone"])
+SLOWLY = [pytest.param(source, marks=pytest.mark.slow) for source in ("pointer", "gamepad", "phone")]
+
+
+@pytest.mark.parametrize("source", ["keyboard", "touch", *SLOWLY])
 def test_traces_are_what_the_page_sends_today(chromium: Callable[[], Page], source: Source) -> None:
     record = runpy.run_path(str(HERE / "record_traces.py"))["record"]
 
