@@ -32,12 +32,15 @@ MEASUREMENTS = (
     "recording",
     "recording_killed",
     "faulty_sessions",
+    "teleop_latency",
+    "teleop_page",
     "teleop_rate",
     "mutations",
     "sources",
     "quality_matrix",
     "expert",
     "policy",
+    "policy_tasks",
 )
 
 
@@ -47,8 +50,8 @@ def main() -> None:
     failed = []
     if not sys.argv[1:]:
         tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "slow or not slow"]
-        thorough = {**environment, "DATAENGINE_SEQUENCES": "2000", "DATAENGINE_FAULTS": "1"}
-        failed += ["tests"] if subprocess.run(tests, env=thorough).returncode else []
+        thorough = {"DATAENGINE_SEQUENCES": "2000", "DATAENGINE_FAULTS": "1", "DATAENGINE_FLEET_KILLS": "20"}
+        failed += ["tests"] if subprocess.run(tests, env=environment | thorough).returncode else []
     for name in names:
         begin = time.monotonic()
         done = subprocess.run([sys.executable, "-m", f"bench.{name}"], env=environment)

@@ -122,7 +122,10 @@ def test_what_a_description_gets_wrong_is_named() -> None:
         robot.steer(np.ones(6), None)
 
 
-@pytest.mark.parametrize(("name", "package"), [("gym_hil_panda", "gym_hil"), ("gym_aloha", "gym_aloha")])
+ALOHA = pytest.param("gym_aloha", "gym_aloha", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "package"), [("gym_hil_panda", "gym_hil"), ALOHA])
 def test_the_worlds_of_lerobot_are_recorded_in(name: str, package: str, tmp_path: Path) -> None:
     pytest.importorskip(package)
     small = {"kwargs": {"obs_type": "pixels_agent_pos", "observation_width": 64, "observation_height": 48}}

@@ -55,6 +55,7 @@ COMMAND = (sys.executable, "-m", "dataengine", "collect", "teleop")
 SMALL = ("--sim", "--task", "pick_red", "--set", "image_size=64", "--set", "cameras=[front]")
 
 
+@pytest.mark.slow
 def test_the_expert_records_without_a_page(tmp_path: Path) -> None:
     options = ("--headless", "--device", "expert", "--episodes", "2", "--reset-seconds", "0.1", "--seconds", "20")
     done = subprocess.run(

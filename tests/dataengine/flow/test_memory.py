@@ -84,6 +84,7 @@ def aloha(folder: Path, episodes: int, frames: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_episodes_or_their_length(tmp_path: Path) -> None:
     peaks = []
     for name, episodes, frames in (("base", 2, 40), ("many", 16, 40), ("long", 2, 320)):

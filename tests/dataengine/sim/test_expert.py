@@ -22,8 +22,8 @@ BOTH = [(arm, task) for arm in ARMS for task in tasks_of(arm)]
 @pytest.mark.parametrize(("arm", "task"), BOTH)
 def test_a_few_scenes_of_every_task_are_done_with_noise(arm, task):
     world = Tabletop(tasks=(task,), arm=arm, cameras=())
-    done = [world.demonstrate(seed, task, noise=0.004, recovery=0.0).success for seed in range(3)]
-    assert sum(done) >= 2
+    done = [world.demonstrate(seed, task, noise=0.004, recovery=0.0).success for seed in range(1)]
+    assert all(done)
 
 
 @pytest.mark.slow

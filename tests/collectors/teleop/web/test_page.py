@@ -169,8 +169,10 @@ def test_everything_is_reached_by_keyboard_alone(page: Page, sitting: FakeSittin
     until(lambda: named(sitting) == ["takeover"])
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+SLOWLY = [pytest.param(phone, dark, marks=pytest.mark.slow) for phone, dark in ((False, True), (True, False))]
+
+
+@pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True), *SLOWLY])
 def test_nothing_stands_in_the_way_of_anybody(page: Page, sitting: FakeSitting, phone: bool, dark: bool) -> None:
     page.size(390 if phone else 1280, 844 if phone else 700, phone=phone, dark=dark)
     for phase in PHASES:
