@@ -2,7 +2,7 @@
 
 The fault is an `OSError` as a full or dying disk gives it, at one call; what follows works again. Whether the operation
 then says so or has succeeded (the call only tidied up), readers find the store before or after it, whole.
-`DATAENGINE_FAULTS=1` tries every call, else it is one in sixteen, and one in two of the label's.
+`DATAENGINE_FAULTS=1` tries every call, else it is one in eight of the longer operations.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
     operation(Store.open(tmp_path / "after"))
     states = [content(store.root), content(tmp_path / "after")]
     failed = 0
-    for n in range(0, 1000, 1 if EVERY else 2 if name == "label" else 16):
+    for n in range(0, 1000, 1 if EVERY or name == "label" else 8):
         root = tmp_path / str(n)
         shutil.copytree(store.root, root)
         one = Store.open(root)
@@ -121,4 +121,4 @@ def test_a_fault_at_every_call(tmp_path: Path, name: str) -> None:
             assert content(root) == states[1] and Store.open(root).verify().ok, f"call {n}, again"
         assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(f".{n}.")], f"call {n}"
         shutil.rmtree(root)
-    assert failed > (15 if EVERY and name != "label" else 1)
+    assert failed > (15 if EVERY and name != "label" else 3)

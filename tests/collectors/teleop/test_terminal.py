@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from collectors.teleop.launch import Wishes
+from collectors.teleop.launch import Wishes, _plan
 from collectors.teleop.terminal import KEYS, orders_of
 from dataengine.cli import app
 from dataengine.errors import ConfigError
@@ -42,7 +43,9 @@ def test_what_is_wrong_is_said_before_anything_moves(tmp_path: Path) -> None:
     assert "there is no device 'joystik'" in said("--sim", "--device", "joystik")
     assert "parameters are key=value" in said("--sim", "--device", "expert:noise")
     assert "it needs a line `robot: NAME`" in said("--robot", _file(tmp_path, "fps: 3"))
-    assert "say what is to be done" in said("--robot", _file(tmp_path, "robot: lerobot\nconfig: {type: x}")) or True
+    assert "LeRobot knows no 'x'; it has" in said("--robot", _file(tmp_path, "robot: lerobot\nconfig: {type: x}"))
+    with pytest.raises(ConfigError, match="say what is to be done"):
+        _plan(Wishes(tmp_path / "s", robot=Path("arm.yaml")), SimpleNamespace(fps=30.0))  # type: ignore[arg-type]
     assert not (tmp_path / "s").exists()
 
 
