@@ -169,10 +169,14 @@ def _missed(view: View, signal: Signal, run: tuple[int, int], scale_of: ScaleOf)
 def _travel(
     view: View, start: int, stop: int, scale_of: ScaleOf, roles: tuple[str, ...] = ("state", "action")
 ) -> float:
-    """How far the signals range between two frames, in average frames of motion; the largest of the signals."""
-    found = 0.0
+    """How far the signals range between two frames, in average frames of motion; the largest of the signals.
+
+    The last command does not count: what it moves is seen in the next frame, so the command that ends a rest is no
+    motion that the rest hides.
+    """
+    found, start = 0.0, max(start, 0)
     for signal in view.of_role(*roles):
-        scale = scale_of(signal)
-        if scale is not None and not signal.repeats[max(start, 0) + 1 : stop].all():
-            found = max(found, scale.travel(signal.values[max(start, 0) : stop]))
+        scale, end = scale_of(signal), stop - (signal.role == "action")
+        if scale is not None and not signal.repeats[start + 1 : end].all():
+            found = max(found, scale.travel(signal.values[start:end]))
     return found

@@ -14,6 +14,7 @@ from collectors.recorder import Recorder, Setup
 from collectors.teleop.devices.intervene import Intervene
 from collectors.teleop.drive import actors
 from collectors.teleop.framing import Framing
+from collectors.teleop.loop import Clock
 from collectors.teleop.plan import Plan
 from collectors.teleop.session import Session
 from dataengine import plugins
@@ -94,9 +95,12 @@ def session(
     operator: str | None = None,
     licence: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Session]:
     """A session that records into a store, or rehearses; its recorder is closed at the end. The robot is connected once
-    before, since many tell their features only then."""
+    before, since many tell their features only then. clock: of the session and the embedded world."""
+    if clock is not None:
+        robot.now = clock.now  # type: ignore[attr-defined]
     robot.connect()
     try:
         features = robot.features
@@ -106,7 +110,7 @@ def session(
     pictures = {key: feature.shape[:2] for key, feature in features.items() if feature.is_camera}
     framing = Framing(store, {key: (shape[0], shape[1]) for key, shape in pictures.items()})
     if plan.rehearse:
-        yield Session(robot, devices, plan, None, framing)
+        yield Session(robot, devices, plan, None, framing, clock)
         return
     setup = Setup(
         plan.fps,
@@ -124,7 +128,7 @@ def session(
         robot.disconnect()
         raise
     with recorder:
-        yield Session(robot, devices, plan, recorder, framing)
+        yield Session(robot, devices, plan, recorder, framing, clock)
 
 
 def run(made: Session) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.teleop import build, terminal
+from collectors.teleop.loop import SimulatedClock
 from collectors.teleop.plan import Plan
 from collectors.teleop.session import Session
 from dataengine.errors import ConfigError
@@ -31,6 +32,7 @@ class Wishes:
     seed: int = 0
     rehearse: bool = False
     headless: bool = False
+    simulated_time: bool = False
     port: int = 0
     lan: bool = False
     operator: str | None = None
@@ -40,6 +42,9 @@ class Wishes:
     def __post_init__(self) -> None:
         if self.sim == (self.robot is not None):
             raise ConfigError("say either --sim, for the embedded world, or --robot FILE.yaml, for a robot")
+        if self.simulated_time and not (self.sim and self.headless):
+            raise ConfigError("only the embedded world has a time of its own, and nobody could follow it on a page: "
+                              "--simulated-time needs --sim and --headless")
 
 
 def launch(wishes: Wishes, say: Callable[[str], None], run: Callable[[Session], None]) -> None:
@@ -47,11 +52,14 @@ def launch(wishes: Wishes, say: Callable[[str], None], run: Callable[[Session], 
     params = dict(wishes.params)
     if wishes.sim and wishes.fps is not None:
         params["fps"] = wishes.fps
+    if wishes.simulated_time:
+        params["beside"] = False
     robot, facts = build.robot_of(wishes.robot, params)
     devices = build.devices_of(wishes.device, wishes.robot, wishes.sim)
     plan = _plan(wishes, robot)
     with ExitStack() as stack:
-        asked = {"operator": wishes.operator, "licence": wishes.licence}
+        asked: dict[str, Any] = {"operator": wishes.operator, "licence": wishes.licence}
+        asked["clock"] = SimulatedClock() if wishes.simulated_time else None
         made = stack.enter_context(build.session(wishes.store, robot, devices, plan, facts=facts, **asked))
         _greet(made, say)
         stack.enter_context(terminal.signals(made))

@@ -20,7 +20,7 @@ SLACK = 0.008  # [s] left of a tick so that memory is tidied up in it
 
 
 class Clock(Protocol):
-    """Where time comes from; tests bring one that they turn themselves."""
+    """Where time comes from."""
 
     def now(self) -> float: ...
     def until(self, due: float) -> None:
@@ -37,6 +37,19 @@ class SystemClock:
     def until(self, due: float) -> None:
         while (left := due - time.monotonic()) > 0:
             time.sleep(left - SPIN if left > 2 * SPIN else min(left, SPIN / 5))
+
+
+class SimulatedClock:
+    """Passes only while it is waited for: a session in a simulated world then runs as fast as the machine can."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.time = start
+
+    def now(self) -> float:
+        return self.time
+
+    def until(self, due: float) -> None:
+        self.time = max(self.time, due)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ STATUS_EVERY = 0.1  # [s]
 
 class Session:
     """robot, devices: who moves, and who may say how; the first device drives at first. recorder: None to rehearse.
-    framing: the last session's pictures. clock: another time than the machine's, for tests; then nothing happens in
+    framing: the last session's pictures. clock: another time than the machine's; then nothing happens in
     other threads. Implements `messages.Sitting`.
     """
 

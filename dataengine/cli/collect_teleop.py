@@ -27,6 +27,9 @@ def teleop(
     headless: Annotated[
         bool, typer.Option("--headless", help="No page and no orders: for experts and policies.")
     ] = False,
+    simulated_time: Annotated[
+        bool, typer.Option("--simulated-time", help="As fast as the machine can; with --sim --headless.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Of the page; 0 for any.")] = 0,
     lan: Annotated[bool, typer.Option("--lan", help="Let a phone in this network in, by QR code.")] = False,
     operator: Annotated[str | None, typer.Option(help="Who drives.")] = None,
@@ -42,6 +45,6 @@ def teleop(
 
     wishes = Wishes(
         store, sim, robot, tuple(device), tuple(task), episodes, fps, seconds, reset_seconds, seed, rehearse, headless,
-        port, lan, operator, licence, typed(set_),
+        simulated_time, port, lan, operator, licence, typed(set_),
     )  # fmt: skip
     launch(wishes, lambda line: console.print(line, markup=False), build.run)

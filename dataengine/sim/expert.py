@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import mujoco
 import numpy as np
 
 from dataengine.errors import ConfigError
+from dataengine.sim.rotations import matrix
 from dataengine.sim.rules import RULES
-from dataengine.sim.rules.base import Style
+from dataengine.sim.rules.base import Goal, Style
 from dataengine.sim.scene import Scene
 from dataengine.sim.tasks import Task
 
@@ -33,13 +35,31 @@ class Expert:
 
     def act(self) -> np.ndarray:
         """The next action `(A,)` float32: the tool's target pose and the opening."""
-        goal, opening = RULES[self.task.verb](self.scene, self.task, self.style)
+        goal, opening = self._goal()
         return np.array([*self._approach(goal), opening], np.float32)
+
+    def gap(self) -> tuple[np.ndarray, float]:
+        """The whole way from where the tool is, `(6,)` in the base frame: a shift [m] and a turn as a rotation vector
+        [rad]; and the opening."""
+        goal, opening = self._goal()
+        pose, turn = self.scene.pose, np.zeros(3)
+        if len(pose) == 4:
+            turn[2] = goal[3] - pose[3]
+        else:
+            rotation, quaternion = matrix(goal[3:]) @ matrix(pose[3:]).T, np.zeros(4)
+            mujoco.mju_mat2Quat(quaternion, rotation.ravel())
+            mujoco.mju_quat2Vel(turn, quaternion, 1.0)
+        return np.concatenate([goal[:3] - pose[:3], turn]), opening
+
+    def _goal(self) -> Goal:
+        """What the task's rule says, as a pose in the arm's own terms."""
+        goal, opening = RULES[self.task.verb](self.scene, self.task, self.style)
+        return self.scene.arm.upright(goal) if len(goal) == 4 else goal, opening
 
     def _approach(self, goal: np.ndarray) -> np.ndarray:
         """A step towards the goal from where the tool is, no longer than the style's speed."""
         pose = self.scene.pose
-        move = (self.scene.arm.upright(goal) if len(goal) == 4 else goal) - pose
+        move = goal - pose
         length = float(np.linalg.norm(move[:3]))
         move[:3] *= min(1.0, self.lead * self.style.speed / max(length, 1e-9))
         move[3:] = np.clip(move[3:], -TURN * self.lead, TURN * self.lead)
