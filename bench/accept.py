@@ -39,6 +39,7 @@ MEASUREMENTS = (
     "sources",
     "quality_matrix",
     "expert",
+    "keyboard",
     "policy",
     "policy_tasks",
 )

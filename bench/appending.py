@@ -1,8 +1,9 @@
-"""How long a person waits when an episode ends: `save` of a recording of 60 s with three cameras of 640×480 at 30 Hz.
+"""How long a person waits for an episode to be kept: a recording of 60 s with three cameras of 640×480 at 30 Hz.
 
-Frames are given as fast as the encoders take them, so a minute is recorded in less; then `save` is timed, from the last
-frame encoded to the episode durable in the store. The time that it waits for the disk (fsync) is taken out and shown.
-A second part records at the clock's pace and looks at the loop: how long `add` takes, and how late frames come.
+Frames are given as fast as the encoders take them, so a minute is recorded in less. Then the recording is stopped, as a
+person does before they keep it, and `save` is timed until the episode is durable in the store; in every third one it is
+not stopped before, so that `save` closes the videos too. The time that it waits for the disk (fsync) is taken out and
+shown. A second part records at the clock's pace and looks at the loop: how long `add` takes, and how late frames come.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from bench.results import record
 from dataengine.episode import Feature, Meta
 from dataengine.store import Store
 
-FPS, SECONDS, EPISODES, PACED = 30, 60, 12, 30
+FPS, SECONDS, EPISODES, PACED = 30, 60, 30, 30
+JUDGING = 0.3  # [s] from stopping to keeping
 CAMERAS = tuple(f"observation.images.{name}" for name in ("top", "left", "wrist"))
 FEATURES = {
     "observation.state": Feature("float32", (14,)),
@@ -48,7 +50,7 @@ def frame(t: int, shown: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     shown = pictures()
-    waits, syncs, adds, late = [], [], [], []
+    waits, syncs, adds, late, at_once = [], [], [], [], []
     fsync = os.fsync
     spent = 0.0
 
@@ -68,12 +70,17 @@ def main() -> None:
                     recording.add(frame(t, shown))
                 while recording.behind:
                     time.sleep(0.01)
+                if stopped := number % 3 != 2:
+                    recording.stop()
+                    time.sleep(JUDGING)
                 with mock.patch("os.fsync", timed):
                     spent, begin = 0.0, time.perf_counter()
                     recording.save(Meta(tasks=("move",)))
-                    waits.append((time.perf_counter() - begin - spent) * 1000)
-                    syncs.append(spent * 1000)
-                print(f"{number}: {waits[-1]:.1f} ms, and {syncs[-1]:.1f} ms of fsync", flush=True)
+                    wait = (time.perf_counter() - begin - spent) * 1000
+                (waits if stopped else at_once).append(wait)
+                syncs.append(spent * 1000)
+                how = "stopped before" if stopped else "at once"
+                print(f"{number}: {wait:.1f} ms {how}, and {syncs[-1]:.1f} ms of fsync", flush=True)
             with writer.record("paced") as recording:
                 start = time.perf_counter()
                 for t in range(FPS * PACED):
@@ -88,6 +95,8 @@ def main() -> None:
     figures = {
         "save_ms_p50": round(float(np.percentile(waits, 50)), 1),
         "save_ms_p95": round(float(np.percentile(waits, 95)), 1),
+        "save_at_once_ms_p50": round(float(np.percentile(at_once, 50)), 1),
+        "save_at_once_ms_p95": round(float(np.percentile(at_once, 95)), 1),
         "fsync_ms_p50": round(float(np.percentile(syncs, 50)), 1),
         "fsync_ms_p95": round(float(np.percentile(syncs, 95)), 1),
         "add_ms_p50": round(float(np.percentile(adds, 50)), 2),

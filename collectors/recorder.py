@@ -144,8 +144,7 @@ class Recorder:
     def commit(self, take: Take, episode: Episode, written: Mapping[str, Written]) -> int:
         assert self._folder is not None
         shard = self._folder / "sealed"
-        features, threads = self.store.features, max(len(written), 1)
-        made = seal(episode, shard, features=features, codec=self.store.codec, threads=threads, written=written)
+        made = seal(episode, shard, features=self.store.features, codec=self.store.codec, written=written, hold=True)
         index = self._writer.commit(made)
         files.remove(shard)
         self._rate = take.health().bytes_per_second or self._rate

@@ -154,16 +154,24 @@ def _still(view: View, camera: str, usual: float) -> list[tuple[int, int]]:
 def _missed(view: View, signal: Signal, run: tuple[int, int], scale_of: ScaleOf) -> float:
     """Motion a repeat hides, in average frames: the commands' range meanwhile, or the leap at its end.
 
-    A robot may well set off at full speed: a leap is what goes beyond the step that follows it.
+    A robot may well set off at full speed: a leap is what goes beyond the step that follows it. And where all commands
+    rested too until the last one, the leap is what that one asked for.
     """
     start, stop = run
     commanded = _travel(view, start - 1, stop, scale_of, roles=("action",))
     scale = scale_of(signal)
-    if scale is None or stop >= len(signal.values):
+    if scale is None or stop >= len(signal.values) or _answers(view, start, stop):
         return commanded
     leap = np.abs(signal.steps[stop - 1])
     after = np.abs(signal.steps[stop]) if stop < len(signal.steps) else np.zeros_like(leap)
     return max(commanded, scale.frames_of(np.maximum(leap - after, 0)))
+
+
+def _answers(view: View, start: int, stop: int) -> bool:
+    """Whether the commands repeat as long as the state does, and then change."""
+    actions = [action.repeats for action in view.of_role("action")]
+    resting = all(repeats[start : stop - 1].all() for repeats in actions)
+    return bool(actions) and resting and not all(repeats[stop - 1] for repeats in actions)
 
 
 def _travel(

@@ -29,8 +29,11 @@ class Scale:
     alive: np.ndarray
 
     def travel(self, values: np.ndarray) -> float:
-        """How far `(n, D)` values range, in average frames of motion: the mean over living dimensions."""
-        return self.frames_of(np.ptp(values, axis=0)) if len(values) else 0.0
+        """How far `(n, D)` values range, in average frames of motion: the mean over living dimensions.
+
+        None counts for more than n: one that is hardly ever used would outweigh all others by a nudge.
+        """
+        return self.frames_of(np.minimum(np.ptp(values, axis=0), len(values) * self.step)) if len(values) else 0.0
 
     def frames_of(self, distance: np.ndarray) -> float:
         """A distance `(D,)` in average frames of motion: the mean over dimensions that ever move."""

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from dataengine.episode import Feature
+from dataengine.guard import sha256_file
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import as_stored, is_depth
 from dataengine.store.shard import Written
@@ -86,18 +87,14 @@ class Camera:
         self._queue.put(_AGAIN if picture is None else picture)
 
     def end(self) -> None:
-        """No more rows; what waits is still encoded."""
+        """No more rows; what waits is still encoded, and the file is closed."""
         self._queue.put(None)
 
     def finish(self) -> Written:
-        """After `end`: wait for the encoder and close the file, once. Raises what ended it."""
-        if self._written is not None:
-            return self._written
+        """After `end`: the file, when it is closed. Raises what ended the encoder."""
         self._thread.join()
-        if self.failure is not None:
-            raise self.failure
-        info = self._encoder.close()
-        self._written = Written(self.clip(), info, self._stats.sketch())
+        if self._written is None:
+            raise self.failure or RuntimeError("the take is over")
         return self._written
 
     def clip(self) -> VideoClip:
@@ -129,6 +126,12 @@ class Camera:
             if fresh:
                 with self._lock:
                     self.waiting -= 1
+        if self.failure is None:
+            try:
+                info = self._encoder.close()
+                self._written = Written(self.clip(), info, self._stats.sketch(), sha256_file(self._encoder.target))
+            except BaseException as failure:
+                self.failure = failure
 
     def _encode(self, picture: np.ndarray) -> None:
         begin = time.perf_counter()

@@ -244,10 +244,7 @@ class Take:
             self._finished = True
 
     def _made(self, judged: Judgement) -> Episode:
-        columns = {
-            key: np.array(values) if self._features[key].dtype == "string" else np.stack(values)
-            for key, values in self._columns.items()
-        }
+        columns = {key: np.array(values) for key, values in self._columns.items()}
         return finish.made(self.head, np.array(self._at), columns, self._clips(), self._series, judged)
 
     def _clips(self) -> dict[str, VideoClip]:

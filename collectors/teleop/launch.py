@@ -43,8 +43,10 @@ class Wishes:
         if self.sim == (self.robot is not None):
             raise ConfigError("say either --sim, for the embedded world, or --robot FILE.yaml, for a robot")
         if self.simulated_time and not (self.sim and self.headless):
-            raise ConfigError("only the embedded world has a time of its own, and nobody could follow it on a page: "
-                              "--simulated-time needs --sim and --headless")
+            raise ConfigError(
+                "only the embedded world has a time of its own, and nobody could follow it on a page: "
+                "--simulated-time needs --sim and --headless"
+            )
 
 
 def launch(wishes: Wishes, say: Callable[[str], None], run: Callable[[Session], None]) -> None:
@@ -100,7 +102,9 @@ def _greet(made: Session, say: Callable[[str], None]) -> None:
         return
     for found in made.recorder.recovered:
         say(f"found: {found.words}")
-    if made.recorder.kept:
+    if made.recorder.kept >= made.plan.target:
+        say(f"all {made.plan.target} episodes are there; --episodes says how many the dataset shall have")
+    elif made.recorder.kept:
         say(f"going on with episode {made.recorder.kept + 1} of {made.plan.target}")
 
 

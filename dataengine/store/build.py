@@ -49,7 +49,7 @@ class _Build:
             self.features = onto.features
         self.languages = list(store.languages if change.languages is None else change.languages)
         sketch = self.commit.sketch
-        found = stats.from_table(files.read_table(self.base.root / sketch)) if sketch and not change.anew else {}
+        found = stats.load(self.base.root / sketch) if sketch and not change.anew else {}
         self.sketches = {change.rename.get(k, k): s for k, s in found.items() if k not in change.drop}
 
     def run(self) -> None:
@@ -72,7 +72,7 @@ class _Build:
             files.write_table(self.folder / path, self.rows.table(self.features))
             episode_files = [(path, len(self.rows))]
             sketch = layout.sketch_path(generation)
-            files.write_table(self.folder / sketch, stats.to_table(self.sketches))
+            stats.save(self.folder / sketch, self.sketches)
         files.write_json(self.folder / layout.STATS, stats.as_json(self.sketches, info))
         named = [layout.TASKS, layout.STATS, layout.FEATURES, *(p for p, _ in (*before, *episode_files))]
         named += [sketch] if sketch else []

@@ -92,8 +92,19 @@ def write_arrow(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
+def replace_arrow(path: Path, table: pa.Table) -> None:
+    """Replace `path` by a table in Arrow's own format, compressed; who reads it checks its hash first."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+
+    def write(temporary: Path) -> None:
+        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+            writer.write_table(table)
+
+    _replace(path, write, durable=True)
+
+
 def read_arrow(path: Path) -> pa.Table:
-    """What `write_arrow` wrote. Raises `StoreError`."""
+    """A whole file in Arrow's own format. Raises `StoreError`."""
     try:
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             return reader.read_all()

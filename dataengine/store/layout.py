@@ -4,7 +4,7 @@
     meta/episodes/chunk-000/file-000.parquet      a row per episode
     data/chunk-000/file-000.parquet               a row per frame, one row group per episode
     videos/<key>/chunk-000/file-000.mp4
-    meta/dataengine/commit.json  features.json  sketch-<generation>.parquet  cameras/      ours
+    meta/dataengine/commit.json  features.json  sketch-<generation>.arrow  cameras/      ours
     labels/<name>/*.parquet                       ours: side tables
     .dataengine/                                  ours and private: locks, staging, history; never published
 
@@ -65,7 +65,7 @@ def episodes_path(number: int) -> str:
 
 
 def sketch_path(generation: int) -> str:
-    return f"{OURS}/sketch-{generation:08d}.parquet"
+    return f"{OURS}/sketch-{generation:08d}.arrow"
 
 
 def columns(prefix: str, number: int) -> dict[str, int]:

@@ -149,7 +149,7 @@ class Mend:
             self.mended.append(f"{layout.INFO}: written anew from the commit record")
 
     def _stats(self, commit: Commit) -> None:
-        sketches = stats.from_table(files.read_table(self.root / commit.sketch)) if commit.sketch else {}
+        sketches = stats.load(self.root / commit.sketch) if commit.sketch else {}
         files.write_json(self.root / layout.STATS, stats.as_json(sketches, commit.info))
         if not self._is(layout.STATS, commit.sha256[layout.STATS]):
             hashes = {**commit.sha256, layout.STATS: sha256_file(self.root / layout.STATS)}

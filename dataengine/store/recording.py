@@ -18,6 +18,7 @@ import numpy as np
 
 from dataengine.episode import Episode, Label, Meta
 from dataengine.errors import ConfigError, EpisodeError
+from dataengine.guard import sha256_file
 from dataengine.store import files, layout
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import is_depth
@@ -72,6 +73,12 @@ class Recording:
         """Pictures not yet encoded, of the camera that has most of them."""
         return max((camera.waiting.qsize() for camera in self._cameras.values()), default=0)
 
+    def stop(self) -> None:
+        """No more frames. The cameras' files are closed beside from now on, and `save`, which waits for that, has less
+        to do; it stops what was not."""
+        for camera in self._cameras.values():
+            camera.end()
+
     def save(self, meta: Meta, labels: Mapping[str, Label] | None = None, frame_tasks: np.ndarray | None = None) -> int:
         """Commit the episode; its index. It is durable when this returns, and the recording is over either way.
 
@@ -81,19 +88,19 @@ class Recording:
         store = self.writer.store
         shard = self._folder.with_name(f"{self._folder.name}-sealed")
         try:
+            self.stop()
             episode = Episode(
                 self.identity,
                 store.fps,
                 dict(store.features),
-                {key: np.stack(column) if column else np.zeros(0) for key, column in self._columns.items()},
+                {key: np.array(column) for key, column in self._columns.items()},
                 {key: camera.clip() for key, camera in self._cameras.items()},
                 dict(labels or {}),
                 meta,
                 frame_tasks,
             )
             written = {key: camera.finish for key, camera in self._cameras.items()}
-            threads = max(len(written), 1)
-            made = seal(episode, shard, features=store.features, codec=store.codec, threads=threads, written=written)
+            made = seal(episode, shard, features=store.features, codec=store.codec, written=written, hold=True)
             return self.writer.commit(made)
         finally:
             self.discard()
@@ -142,6 +149,8 @@ class _Camera:
         picture = height * width * (3 if self._depth is None else 4)
         self.waiting: queue.Queue[np.ndarray | None] = queue.Queue(max(buffer_bytes // picture, 2))
         self._failure: BaseException | None = None
+        self._written: Written | None = None
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"encode {key}", daemon=True)
         self._thread.start()
 
@@ -152,6 +161,8 @@ class _Camera:
     def add(self, picture: np.ndarray) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._ended:
+            raise EpisodeError(self._encoder.target.stem, "the recording was stopped; it takes no more frames")
         self.waiting.put(picture)
         self._frames += 1
 
@@ -160,19 +171,24 @@ class _Camera:
         height, width, _ = self._shape
         return VideoClip(self._encoder.target, 0, self._frames, self._fps, height, width, self._kind, self._depth)
 
+    def end(self) -> None:
+        """No more pictures; what waits is encoded and the file closed."""
+        if not self._ended:
+            self._ended = True
+            self.waiting.put(None)
+
     def finish(self) -> Written:
-        """Encode what waits and close the file."""
-        self.waiting.put(None)
+        """After `end`: the file, when it is closed. Raises what went wrong."""
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-        return Written(self.clip(), self._encoder.close(), self._stats.sketch())
+        assert self._written is not None
+        return self._written
 
     def abort(self) -> None:
         self._failure = self._failure or RuntimeError("the recording is over")
-        if self._thread.is_alive():
-            self.waiting.put(None)
-            self._thread.join()
+        self.end()
+        self._thread.join()
         self._encoder.abort()
 
     def _run(self) -> None:
@@ -184,3 +200,9 @@ class _Camera:
                     self._encoder.add(picture)
                 except BaseException as failure:
                     self._failure = failure
+        if self._failure is None:
+            try:
+                info = self._encoder.close()
+                self._written = Written(self.clip(), info, self._stats.sketch(), sha256_file(self._encoder.target))
+            except BaseException as failure:
+                self._failure = failure

@@ -62,7 +62,7 @@ def recover(root: Path) -> list[str]:
             files.sync_folder((root / name).parent)
             done.append(f"{name}: put back, the commit that replaced it was not finished")
         elif name == layout.STATS:
-            sketches = stats.from_table(files.read_table(root / commit.sketch)) if commit.sketch else {}
+            sketches = stats.load(root / commit.sketch) if commit.sketch else {}
             files.write_json(root / name, stats.as_json(sketches, commit.info))
             done.append(f"{name}: written anew")
         else:

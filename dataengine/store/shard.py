@@ -12,7 +12,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,13 @@ class Shard:
 
     manifest: id, length, fps, tasks, meta; file and sha256 of the table; per camera file, sha256, packets
     hash and LeRobot's `info`; file of the cameras' statistics; file of every label. process: which sealed it; that one
-    need not look at its hashes.
+    need not look at its hashes. held: table and statistics, where whoever sealed it commits it at once.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
     process: str = ""
+    held: tuple[pa.Table, dict[str, stats.Sketch]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def episode_id(self) -> str:
@@ -60,10 +61,12 @@ class Shard:
         return safe_join(self.folder, name)
 
     def table(self) -> pa.Table:
-        return files.read_arrow(self.file(self.manifest["data"]["file"]))
+        return self.held[0] if self.held is not None else files.read_arrow(self.file(self.manifest["data"]["file"]))
 
     def sketches(self) -> dict[str, stats.Sketch]:
         """Statistics of its cameras."""
+        if self.held is not None:
+            return self.held[1]
         return stats.from_table(files.read_arrow(self.file(self.manifest["sketch"]["file"])))
 
     def check(self, fps: float, features: Mapping[str, Feature]) -> None:
@@ -104,11 +107,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class Written:
-    """A camera that is encoded already, with the store's codec: its whole file, which goes into the shard."""
+    """A camera that is encoded already, with the store's codec: its whole file, which goes into the shard, and the
+    sha256 of that."""
 
     clip: VideoClip
     info: VideoInfo
     sketch: stats.Sketch
+    sha256: str
 
 
 def seal(
@@ -119,12 +124,14 @@ def seal(
     codec: Codec = DEFAULT,
     threads: int = 1,
     written: Mapping[str, Written | Callable[[], Written]] | None = None,
+    hold: bool = False,
 ) -> Shard:
     """Write `episode` as a shard into `folder`, which appears only when it is whole.
 
     features: the store's. A camera that is a span of a video file is cut out of it by packets, everything else is
     encoded with `codec`, every frame once and counted, as many cameras at a time as `threads`. written: cameras that
-    are encoded already, or what closes their files and gives them. Raises `EpisodeError`, `VideoError`.
+    are encoded already, or what waits for them. hold: keep table and statistics in memory too. Raises `EpisodeError`,
+    `VideoError`.
     """
     folder = Path(folder)
     episode = _with_label_columns(episode, features).check()
@@ -142,7 +149,9 @@ def seal(
         with ThreadPoolExecutor(threads) as pool:  # the table is made while cameras are finished
             each = pool.map if threads > 1 else map
             done = each(lambda k: _seal_video(episode, k, videos[k], work, features[k], codec), videos)
-            data = _seal_table(episode, work, features, sketches)
+            table = _made_table(episode, features, sketches)
+            files.write_arrow(work / "data.arrow", table)
+            data = _named(work / "data.arrow")
             sealed = dict(zip(videos, done, strict=True))
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -157,13 +166,14 @@ def seal(
         sketches |= {key: sketch for key, (_, sketch) in sealed.items()}
         files.write_arrow(work / "sketch.arrow", stats.to_table(sketches))
         manifest["sketch"] = _named(work / "sketch.arrow")
-        files.write_json(work / MANIFEST, json.loads(json.dumps(manifest, default=str)), durable=False)
+        said = json.dumps(manifest, default=str, ensure_ascii=False)
+        files.write_bytes(work / MANIFEST, said.encode(), durable=False)
         files.remove(folder)
         work.rename(folder)
     except BaseException:
         files.remove(work)
         raise
-    return Shard(folder, read_json(folder / MANIFEST), _PROCESS)
+    return Shard(folder, json.loads(said), _PROCESS, (table, sketches) if hold else None)
 
 
 def _with_label_columns(episode: Episode, features: Mapping[str, Feature]) -> Episode:
@@ -178,9 +188,7 @@ def _with_label_columns(episode: Episode, features: Mapping[str, Feature]) -> Ep
     return episode
 
 
-def _seal_table(
-    episode: Episode, work: Path, features: Mapping[str, Feature], sketches: dict[str, stats.Sketch]
-) -> dict[str, str]:
+def _made_table(episode: Episode, features: Mapping[str, Feature], sketches: dict[str, stats.Sketch]) -> pa.Table:
     """All columns but those of position; `task` points into the episode's own tasks."""
     columns: dict[str, pa.Array] = {}
     for key, feature in features.items():
@@ -192,8 +200,7 @@ def _seal_table(
             columns[key] = to_arrow(episode.frames[key], feature).cast(arrow_type(feature))
     tasks = np.zeros(episode.length, np.int64) if episode.frame_tasks is None else episode.frame_tasks
     columns[TASK] = pa.array(np.asarray(tasks, np.int64))
-    files.write_arrow(work / "data.arrow", pa.table(columns))
-    return _named(work / "data.arrow")
+    return pa.table(columns)
 
 
 def _pictures(episode: Episode, key: str, feature: Feature) -> tuple[pa.Array, stats.Sketch]:
@@ -213,10 +220,10 @@ def _seal_video(
 ) -> tuple[dict[str, Any], stats.Sketch]:
     target, depth = work / f"{key}.mp4", DepthCoding.from_info(feature.info)
     settings: Codec | None = codec if depth is None else DEPTH
-    clip = clip() if callable(clip) else clip
+    clip, digest = clip() if callable(clip) else clip, ""
     if isinstance(clip, Written):
         clip.clip.path.rename(target)
-        info, sketch = clip.info, clip.sketch
+        info, sketch, digest = clip.info, clip.sketch, clip.sha256
     elif isinstance(clip, VideoClip) and _as_it_is(clip, episode.fps, depth):
         info, settings = remux(clip, target), None
         sample = VideoClip(target, 0, clip.length, episode.fps, clip.height, clip.width, clip.kind, depth)
@@ -234,7 +241,7 @@ def _seal_video(
         packets, count = packet_digest(target, 0.0, episode.length, episode.fps)
     if not info.frames == count == episode.length:
         raise EpisodeError(episode.id, f"its video has {info.frames} frames, {episode.length} are needed", feature=key)
-    return {**_named(target), "packets": packets, "info": lerobot_info(info, settings, depth)}, sketch
+    return {**_named(target, digest), "packets": packets, "info": lerobot_info(info, settings, depth)}, sketch
 
 
 def _same_camera(info: Mapping[str, Any], feature: Feature) -> bool:
@@ -259,9 +266,9 @@ def _seal_label(episode: Episode, name: str, work: Path) -> dict[str, str]:
     return _named(path)
 
 
-def _named(path: Path) -> dict[str, str]:
-    """Give a finished file its content's name."""
-    digest = sha256_file(path)
+def _named(path: Path, digest: str = "") -> dict[str, str]:
+    """Give a finished file its content's name. digest: its sha256, where that is known."""
+    digest = digest or sha256_file(path)
     target = path.with_name(f"{path.stem}-{digest[:16]}{path.suffix}")
     path.rename(target)
     target.chmod(files.MODE)

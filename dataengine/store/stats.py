@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from dataengine.episode import Feature
 from dataengine.errors import StoreError
+from dataengine.store import files
 from dataengine.store.schema import from_info
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
@@ -69,11 +71,12 @@ class Sketch:
 
     def add(self, values: np.ndarray, frames: int) -> None:
         """`(N, D)` values of `frames` more frames."""
-        x = np.asarray(values, np.float64)
-        mean = x.mean(0)
-        keys = np.sort((_bins(x - self.centre) + np.arange(self.dims) * _ELEMENT).ravel())
+        x = np.sort(_by_element(values), axis=1)  # bins are in the order of the values
+        mean = x.mean(1)
+        keys = (_bins(x - self.centre[:, None]) + np.arange(self.dims)[:, None] * _ELEMENT).ravel()
         bins, counts = _counted(keys, np.ones(len(keys), np.int64), self.dims)
-        self._merge(frames, len(x), mean, ((x - mean) ** 2).sum(0), x.min(0), x.max(0), bins, counts)
+        m2 = ((x - mean[:, None]) ** 2).sum(1)
+        self._merge(frames, x.shape[1], mean, m2, x[:, 0].copy(), x[:, -1].copy(), bins, counts)
 
     def add_histogram(self, histogram: np.ndarray, frames: int) -> None:
         """`(D, 256)` counts of grey levels of `frames` more frames."""
@@ -141,6 +144,11 @@ class Sketch:
         return {**found, "count": np.array([self.frames])}
 
 
+def _by_element(values: np.ndarray) -> np.ndarray:
+    """`(D, N)` of `(N, D)`, each element's values side by side: everything is done along them."""
+    return np.ascontiguousarray(np.asarray(values, np.float64).T)
+
+
 def _bins(distance: np.ndarray) -> np.ndarray:
     size = np.maximum(np.abs(distance), _SMALLEST)
     index = np.ceil(np.log(size / _SMALLEST) / _LOG_GAMMA).astype(np.int64)
@@ -187,34 +195,45 @@ def take_in(sketches: dict[str, Sketch], key: str, column: np.ndarray, feature: 
 
 def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:
     """The ten statistics of one episode's column, quantiles exact."""
-    values = column_values(column, feature)
-    found = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
-    quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
+    values = _by_element(column_values(column, feature))
+    found = {"min": values.min(1), "max": values.max(1), "mean": values.mean(1), "std": values.std(1)}
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=1)
     return {**found, "count": np.array([len(column)]), **dict(zip(QUANTILES, quantiles, strict=True))}
 
 
 def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:
     """A row per feature and element; what a store keeps so that the next episode can be merged in."""
-    rows = [
-        {
-            "feature": key,
-            "dim": d,
-            "grey": s.grey,
-            "frames": s.frames,
-            "centre": s.centre[d],
-            "values": s.values,
-            "mean": s.mean[d],
-            "m2": s.m2[d],
-            "min": s.low[d],
-            "max": s.high[d],
-            "bins": s.bins[d],
-            "counts": s.counts[d],
-        }
-        for key, s in sketches.items()
-        if s.frames
-        for d in range(s.dims)
-    ]
-    return pa.table({name: pa.array([row[name] for row in rows], SCHEMA.field(name).type) for name in SCHEMA.names})
+    seen = {key: s for key, s in sketches.items() if s.frames}
+    if not seen:
+        return SCHEMA.empty_table()
+    each, dims = seen.values(), [s.dims for s in seen.values()]
+    bins = [b for s in each for b in s.bins]
+    ends = np.cumsum([0, *map(len, bins)], dtype=np.int32)
+    columns = {
+        "feature": np.repeat(np.array(list(seen), object), dims),
+        "dim": np.concatenate([np.arange(d) for d in dims]),
+        "grey": np.repeat([s.grey for s in each], dims),
+        "frames": np.repeat([s.frames for s in each], dims),
+        "centre": np.concatenate([s.centre for s in each]),
+        "values": np.repeat([s.values for s in each], dims),
+        "mean": np.concatenate([s.mean for s in each]),
+        "m2": np.concatenate([s.m2 for s in each]),
+        "min": np.concatenate([s.low for s in each]),
+        "max": np.concatenate([s.high for s in each]),
+        "bins": pa.ListArray.from_arrays(ends, np.concatenate(bins)),
+        "counts": pa.ListArray.from_arrays(ends, np.concatenate([c for s in each for c in s.counts])),
+    }
+    return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
+
+
+def save(path: Path, sketches: Mapping[str, Sketch]) -> None:
+    """Replace a store's file of sketches."""
+    files.replace_arrow(path, to_table(sketches))
+
+
+def load(path: Path) -> dict[str, Sketch]:
+    """What `save` wrote; Parquet where an older engine did. Raises `StoreError`."""
+    return from_table(files.read_arrow(path) if path.suffix == ".arrow" else files.read_table(path))
 
 
 def from_table(table: pa.Table) -> dict[str, Sketch]:

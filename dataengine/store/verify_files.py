@@ -173,7 +173,7 @@ def _read_instead(root: Path, path: str, commit: Commit) -> str:
 def _stats_instead(root: Path, commit: Commit) -> str:
     try:
         given = read_json(root / layout.STATS, allow_nan=True)
-        sketches = stats.from_table(files.read_table(root / commit.sketch)) if commit.sketch else {}
+        sketches = stats.load(root / commit.sketch) if commit.sketch else {}
     except UNREADABLE:
         return FAILS
     other = _differing(given, json.loads(json.dumps(stats.as_json(sketches, commit.info))))

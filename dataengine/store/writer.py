@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -90,7 +89,7 @@ class Writer:
         self._tasks = {text: index for index, text in enumerate(self.store.tasks)}
         self._ids = dict(self.store.table_of_episodes.place)
         sketch = self._commit.sketch
-        self._sketches = stats.from_table(files.read_table(self.root / sketch)) if sketch else {}
+        self._sketches = stats.load(self.root / sketch) if sketch else {}
         self._tail = tables.schema(self.store.features).empty_table()
         if self._commit.episode_files and self._commit.episode_files[-1][1] < EPISODES_PER_FILE:
             path, rows = self._commit.episode_files[-1]
@@ -109,7 +108,7 @@ class Writer:
         try:
             threads = len(os.sched_getaffinity(0))
             return self.commit(
-                seal(episode, folder, features=self.store.features, codec=self.store.codec, threads=threads)
+                seal(episode, folder, features=self.store.features, codec=self.store.codec, threads=threads, hold=True)
             )
         finally:
             files.remove(folder)
@@ -147,19 +146,14 @@ class Writer:
     def _publish(self, shards: Sequence[Shard]) -> None:
         commit, info = self._commit, json.loads(json.dumps(self._commit.info))
         pending, sketch = _Pending(), layout.sketch_path(commit.generation + 1)
-        with ThreadPoolExecutor(1) as beside:
-            for shard in shards:
-                self._add(shard, commit, info, pending, beside)
-            keep(self.root, [*commit.sha256, layout.INFO])
-            # Nobody reads these before the record names them: they are written beside the episodes.
-            cameras = camera_stats.to_table(pending.cameras)
-            sketches = [
-                beside.submit(camera_stats.write, self.root, commit.generation + 1, cameras),
-                beside.submit(files.write_table, self.root / sketch, stats.to_table(self._sketches)),
-            ]
-            self._place_labels(shards)
-            added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
-            episode_files, next_episodes = self._write_episodes(commit, added)
+        for shard in shards:
+            self._add(shard, commit, info, pending)
+        keep(self.root, [*commit.sha256, layout.INFO])
+        camera_stats.write(self.root, commit.generation + 1, camera_stats.to_table(pending.cameras))
+        stats.save(self.root / sketch, self._sketches)
+        self._place_labels(shards)
+        added = pa.Table.from_pylist(pending.rows, schema=tables.schema(self.store.features))
+        episode_files, next_episodes = self._write_episodes(commit, added)
         info["total_episodes"] = commit.episodes + len(shards)
         info["total_frames"] = commit.frames + pending.frames
         info["total_tasks"] = len(self._tasks)
@@ -167,8 +161,6 @@ class Writer:
         if len(self._tasks) != commit.info["total_tasks"]:
             tasks.write(self.root, list(self._tasks))
         files.write_json(self.root / layout.STATS, stats.as_json(self._sketches, info))
-        for written in sketches:
-            written.result()
         self._commit = commit.next(
             episodes=info["total_episodes"],
             frames=info["total_frames"],
@@ -187,14 +179,10 @@ class Writer:
         for offset, shard in enumerate(shards):
             self._ids[shard.episode_id] = commit.episodes + offset
 
-    def _add(self, shard: Shard, commit: Commit, info: dict[str, Any], pending: _Pending, beside: Executor) -> None:
-        """Place one shard's files under their final names and make its row of the episodes table.
-
-        beside: makes the data file while the disk takes the videos.
-        """
+    def _add(self, shard: Shard, commit: Commit, info: dict[str, Any], pending: _Pending) -> None:
+        """Place one shard's files under their final names and make its row of the episodes table."""
         place = len(pending.rows)
         index, begin = commit.episodes + place, commit.frames + pending.frames
-        data = beside.submit(self._write_data, shard, commit.next_data + place, index, begin)
         row = tables.meta_columns(shard.episode_id, meta_from_json(shard.manifest["meta"]))
         row |= {"episode_index": index, "tasks": list(shard.manifest["meta"]["tasks"]), "length": shard.length}
         row |= {"dataset_from_index": begin, "dataset_to_index": begin + shard.length}
@@ -207,7 +195,7 @@ class Writer:
             row |= {f"sha256/{key}": video["sha256"], f"packets/{key}": video["packets"]}
             if not commit.episodes and not place:
                 info["features"][key]["info"] = {**video["info"], **info["features"][key].get("info", {})}
-        row |= data.result()
+        row |= self._write_data(shard, commit.next_data + place, index, begin)
         pending.cameras[shard.episode_id] = sketches
         for key, sketch in sketches.items():
             if key in self._sketches and key in self.store.cameras:

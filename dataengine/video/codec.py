@@ -94,9 +94,10 @@ class Codec:
         quality = {"qp": "0"} if self.lossless else {"crf": str(self.quality)}
         # mbtree=0, cpu-independent: x264's AVX-512 macroblock tree reads memory it did not write, and one file in
         # fifty comes out different. stitchable: parameter sets do not depend on crf, so that such files can be joined.
+        # force-cfr: each frame comes out at once, and not after the next one.
         params = (
             f"keyint={self.gop}:min-keyint={self.gop}:scenecut=0:bframes=0:open-gop=0:"
-            "mbtree=0:cpu-independent=1:stitchable=1"
+            "mbtree=0:cpu-independent=1:stitchable=1:force-cfr=1"
         )
         if not self.lossless:
             # A frame is decoded a hundred times for once that it is encoded. Without arithmetic coding and loop filter

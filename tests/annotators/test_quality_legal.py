@@ -60,6 +60,12 @@ def gripper(episode: Episode, closed: np.ndarray) -> Episode:
     return columns(episode, state=state, action=action)
 
 
+def taps(episode: Episode) -> Episode:
+    """Commands that stay for half a second and then change; the state is there in the next frame, to the last bit."""
+    action = episode.frames["action"][np.arange(episode.length) // 15 * 15]
+    return columns(episode, state=np.concatenate([action[:1], action[:-1]]), action=action)
+
+
 def pictures(episode: Episode, change: Callable[[np.ndarray], np.ndarray]) -> Episode:
     clips = {k: ArrayClip(change(np.stack(list(c.frames()))), c.fps) for k, c in episode.clips.items()}
     return replace(episode, clips=clips)
@@ -94,6 +100,24 @@ PLAIN: dict[str, Change] = {
 @pytest.mark.parametrize("name", PLAIN)
 def test_unusual_motion_is_no_fault(name: str):
     assert alarms([PLAIN[name](n, e) for n, e in enumerate(bare())]) == []
+
+
+def test_a_command_that_ends_a_rest_hides_no_motion():
+    found = alarms([taps(e) if n == 0 else e for n, e in enumerate(bare())])
+    assert [line for line in found if "frozen" in line] == []
+
+
+def test_what_is_commanded_to_tremble_is_no_noise():
+    """Quick taps there and back in one episode; the same in the state alone is a sensor's noise."""
+
+    def shaken(episode: Episode, keys: tuple[str, ...]) -> Episode:
+        shake = np.zeros((episode.length, 5), np.float32)
+        shake[30:70, 1] = 0.3 * np.random.default_rng(0).choice([-1, 1], 40)
+        return columns(episode, **{k: episode.frames[STATE if k == "state" else k] + shake for k in keys})
+
+    for keys, trembles in ((("state", "action"), False), (("state",), True), (("action",), True)):
+        found = alarms([shaken(e, keys) if n == 0 else e for n, e in enumerate(bare())])
+        assert any("trembles" in line for line in found) is trembles
 
 
 @pytest.mark.parametrize("name", ["degrees that wrap", "radians that wrap"])
