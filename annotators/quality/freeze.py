@@ -78,7 +78,7 @@ class FrozenCamera(Check):
     """
 
     name = "frozen_camera"
-    threshold: float = 4.0
+    threshold: float = 3.0
 
     def measure(self, view: View) -> dict[str, list[float]]:
         """Per camera: the worst motion during a repeat in own average frames, and the usual change of the picture."""
