@@ -42,6 +42,7 @@ class Recording:
         if images := [key for key, feature in store.features.items() if feature.dtype == "image"]:
             raise ConfigError(f"{', '.join(images)} of {store.root} is kept as images; record into a store of videos")
         self.writer, self.identity, self.frames = writer, identity or uuid.uuid4().hex, 0
+        self._stopped = False
         self._folder = store.root / layout.STAGING / f"recording-{uuid.uuid4().hex[:8]}"
         self._columns: dict[str, list[np.ndarray]] = {
             key: [] for key, feature in store.features.items() if not feature.is_camera
@@ -59,8 +60,10 @@ class Recording:
         """One frame: `(*shape)` of the feature's dtype per key, pictures `(H, W, 3)` uint8, depth float32 metres.
 
         Everything is copied. Raises `EpisodeError` naming the frame and the feature that is missing or does not fit,
-        with nothing of the frame taken; `VideoError` when an encoder has failed.
+        with nothing of the frame taken, or that it was stopped; `VideoError` when an encoder has failed.
         """
+        if self._stopped:
+            raise EpisodeError(self.identity, "was stopped; it takes no more frames", frame=self.frames)
         values = self._fitting(frame)
         for key, camera in self._cameras.items():
             camera.add(values[key])
@@ -76,6 +79,7 @@ class Recording:
     def stop(self) -> None:
         """No more frames. The cameras' files are closed beside from now on, and `save`, which waits for that, has less
         to do; it stops what was not."""
+        self._stopped = True
         for camera in self._cameras.values():
             camera.end()
 
@@ -161,8 +165,6 @@ class _Camera:
     def add(self, picture: np.ndarray) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._ended:
-            raise EpisodeError(self._encoder.target.stem, "the recording was stopped; it takes no more frames")
         self.waiting.put(picture)
         self._frames += 1
 

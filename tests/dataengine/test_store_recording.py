@@ -47,6 +47,30 @@ def test_recorded_is_appended(tmp_path: Path) -> None:
             np.testing.assert_array_equal(recorded.stats()[key][name], value, err_msg=f"{key} {name}")
 
 
+def test_what_is_stopped_takes_no_more_and_waits_to_be_saved(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
+    one = episode(1, 6, SMALL)
+    frames = frames_of(one)
+    with store.writer() as writer:
+        recording = writer.record(one.id)
+        for frame in frames[:5]:
+            recording.add(frame)
+        recording.stop()
+        recording.stop()
+        with pytest.raises(EpisodeError, match="takes no more frames"):
+            recording.add(frames[5])
+        closed = time.monotonic() + 20
+        while not all((recording._folder / f"{key}.mp4").exists() for key in store.cameras):
+            assert time.monotonic() < closed  # nobody has saved it yet
+            time.sleep(0.01)
+        assert len(store.reload()) == 0
+        recording.save(one.meta)
+        with writer.record() as other:
+            other.add(frames[0])
+            other.stop()
+    assert len(store) == 1 and store[0].length == 5 and store.verify(deep=True).ok and not left(store)
+
+
 def test_a_frame_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
     one = episode(1, 5, SMALL)
