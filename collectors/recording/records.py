@@ -35,12 +35,12 @@ def records(path: Path) -> Iterator[Any]:
                 raise ValueError(f"there is no record {opcode}")
             if opcode == Opcode.DATA_END and length == 4:
                 return
-            if length > left:
-                if left > MOST_TORN:
-                    raise ValueError(f"a record of {length} bytes does not fit into {left}")
-                return
             if length > MOST_BYTES:
                 raise ValueError(f"a record has {length} bytes, {MOST_BYTES} are the most")
+            if length > left:
+                if left > MOST_TORN or _closed(path):
+                    raise ValueError(f"a record of {length} bytes does not fit into {left}")
+                return
             content = file.read(length)
             left -= length
             if opcode == Opcode.ATTACHMENT:
@@ -49,6 +49,13 @@ def records(path: Path) -> Iterator[Any]:
                 yield Attachment.read(_stream(content))
             elif opcode == Opcode.CHUNK:
                 yield from _messages(Chunk.read(_stream(content)))
+
+
+def _closed(path: Path) -> bool:
+    """Whether the file was written to its end, so that nothing in it can be torn."""
+    with path.open("rb") as file:
+        file.seek(-len(MCAP0_MAGIC), 2)
+        return file.read() == MCAP0_MAGIC
 
 
 def _messages(chunk: Chunk) -> Iterator[Any]:
