@@ -1,23 +1,22 @@
-"""Instructions as word numbers: the words and pairs of neighbouring words that training has seen."""
+"""Instructions as word numbers: the words, pairs and triples of neighbouring words that training has seen."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 _WORD = re.compile(r"\w+", re.UNICODE)
-LONGEST = 64  # words and pairs of one instruction that count
+LONGEST = 96  # pieces of one instruction that count
 
 
 def pieces(instruction: str) -> list[str]:
-    """Words in lower case, then pairs of neighbours: a mean over words alone could not tell "red on blue" from
-    "blue on red"."""
+    """Words in lower case, then pairs and triples of neighbours: a mean over words alone could not tell "red on blue"
+    from "blue on red", nor one over pairs "the red cube on the blue cube" from the other way round."""
     words = _WORD.findall(instruction.lower())
-    return (words + [f"{a} {b}" for a, b in pairwise(words)])[:LONGEST]
+    return [" ".join(words[at : at + n]) for n in (1, 2, 3) for at in range(len(words) - n + 1)][:LONGEST]
 
 
 @dataclass(frozen=True)

@@ -123,10 +123,15 @@ def test_steps_past_the_end_do_not_count():
     assert masked_mean(error, valid).item() == pytest.approx(3.0)
 
 
-def test_word_order_is_read_and_unknown_words_say_nothing():
-    words = Vocabulary.of(["put red on blue", "put blue on red"])
-    a, b = words.encode(["put red on blue", "put blue on red"])
+@pytest.mark.parametrize("text", ["put {} on {}", "stack the {} cube on the {} cube"])
+def test_word_order_is_read(text: str):
+    both = [text.format("red", "blue"), text.format("blue", "red")]
+    a, b = Vocabulary.of(both).encode(both)
     assert sorted(a.tolist()) != sorted(b.tolist())
+
+
+def test_unknown_words_say_nothing():
+    words = Vocabulary.of(["put red on blue"])
     assert words.encode(["zebra"]).tolist() == [[0]] and words.unknown("Put the zebra") == ["the", "zebra"]
 
 
