@@ -21,7 +21,7 @@ from bench.results import record
 from dataengine.episode import Feature, Meta
 from dataengine.store import Store
 
-FPS, SECONDS, EPISODES, PACED = 30, 60, 30, 30
+FPS, SECONDS, EPISODES, PACED = 30, 60, 24, 30
 JUDGING = 0.3  # [s] from stopping to keeping
 CAMERAS = tuple(f"observation.images.{name}" for name in ("top", "left", "wrist"))
 FEATURES = {
