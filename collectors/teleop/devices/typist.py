@@ -67,7 +67,6 @@ class Typist:
         self._seen: deque[tuple[float, np.ndarray, bool]] = deque()
         self._moved: deque[tuple[float, np.ndarray]] = deque()
         self._down: dict[str, float] = {}  # when each key that is down is let go
-        self._axes: dict[int, str] = {}
         self._open, self._looks, self._gripped, self._seq, self._last = True, 0.0, -np.inf, 0, 0.0
 
     def read(self, now: float, observation: Mapping[str, Sample]) -> Command | None:
