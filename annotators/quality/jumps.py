@@ -15,7 +15,6 @@ import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.reference import Reference, fit_peers, median_of_moving, peers, stack
-from annotators.quality.tracking import same_dimensions
 from annotators.quality.view import Signal, View, runs, wraps
 
 # What a smooth dimension is granted, as a share of its extent: below this nothing is called a jump or noise.
@@ -51,8 +50,8 @@ class _PerDimension(Check):
     def profile(self, signal: Signal) -> np.ndarray:
         """`(n, D)` badness in the column's own unit."""
 
-    def granted(self, view: View, signal: Signal, profile: np.ndarray) -> np.ndarray:
-        """What a frame is granted beyond peers and floor because of what happens around it; nothing."""
+    def restless(self, profile: np.ndarray) -> np.ndarray:
+        """What a frame is granted beyond peers and floor because of the frames around it; nothing."""
         return np.zeros_like(profile)
 
     @abstractmethod
@@ -99,7 +98,7 @@ class _PerDimension(Check):
             if usual is None:
                 usual, floor = ALONE * np.percentile(profile, 95, axis=0), ALONE * floor
             quantum = np.minimum(known["quantum"], _quantum(signal))
-            unit = usual + floor + quantum + self.granted(view, signal, profile)
+            unit = usual + floor + quantum + self.restless(profile)
             value = np.divide(profile, unit, out=np.zeros_like(profile), where=unit > 0)
             value[:, known["rate"]] = 0
             worst = max(worst, float(value.max(initial=0.0)))
@@ -138,7 +137,7 @@ class Jump(_PerDimension):
         excess[_sign_flips(signal.values)] = 0
         return excess
 
-    def granted(self, view: View, signal: Signal, profile: np.ndarray) -> np.ndarray:
+    def restless(self, profile: np.ndarray) -> np.ndarray:
         """A contact makes several large steps in a row, a teleport one (or two: there and back)."""
         reach = 6
         padded = np.pad(profile, ((reach, reach), (0, 0)))
@@ -173,18 +172,6 @@ class Noise(_PerDimension):
             return np.zeros((0, signal.values.shape[1]))
         windows = np.lib.stride_tricks.sliding_window_view(third, self.window, axis=0)
         return np.median(windows, axis=-1) / (0.6745 * np.sqrt(20))
-
-    def granted(self, view: View, signal: Signal, profile: np.ndarray) -> np.ndarray:
-        """What the same thing commanded, or measured, trembles about then: a sensor's noise is in one of them only."""
-        found = np.zeros_like(profile)
-        for other in view.of_role("action" if signal.role == "state" else "state"):
-            pair = (signal, other) if signal.role == "action" else (other, signal)
-            if (same := same_dimensions(*pair)) is not None:
-                mine, theirs = same if signal.role == "action" else same[::-1]
-                shown = np.pad(self.profile(other)[:, theirs], ((self.window, self.window), (0, 0)))
-                around = np.lib.stride_tricks.sliding_window_view(shown, 2 * self.window + 1, axis=0)
-                found[:, mine] = np.maximum(found[:, mine], around.max(axis=-1))
-        return found
 
     def place(self, index: int) -> tuple[int, int]:
         return index, index + self.window + 3

@@ -107,19 +107,6 @@ def test_a_command_that_ends_a_rest_hides_no_motion():
     assert [line for line in found if "frozen" in line] == []
 
 
-def test_what_is_commanded_to_tremble_is_no_noise():
-    """Quick taps there and back in one episode; the same in the state alone is a sensor's noise."""
-
-    def shaken(episode: Episode, keys: tuple[str, ...]) -> Episode:
-        shake = np.zeros((episode.length, 5), np.float32)
-        shake[30:70, 1] = 0.3 * np.random.default_rng(0).choice([-1, 1], 40)
-        return columns(episode, **{k: episode.frames[STATE if k == "state" else k] + shake for k in keys})
-
-    for keys, trembles in ((("state", "action"), False), (("state",), True), (("action",), True)):
-        found = alarms([shaken(e, keys) if n == 0 else e for n, e in enumerate(bare())])
-        assert any("trembles" in line for line in found) is trembles
-
-
 @pytest.mark.parametrize("name", ["degrees that wrap", "radians that wrap"])
 def test_one_episode_in_which_an_angle_wraps_is_no_fault(name: str):
     turn = 360.0 if name.startswith("degrees") else 2 * np.pi
