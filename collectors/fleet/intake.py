@@ -164,7 +164,7 @@ def _video(source: Path, offer: Offer, key: str, feature: Feature, target: Path)
             seen.update(frame)
     if seen.frames != offer.length:
         raise EpisodeError(offer.episode_id, f"{seen.frames} of {offer.length} frames can be shown", feature=key)
-    return Written(copy, info, seen.sketch(), sha256_file(target))
+    return Written.of(copy, info, seen.sketch())
 
 
 def _label(path: Path, offer: Offer, name: str) -> Label:

@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from dataengine.episode import Feature
-from dataengine.guard import sha256_file
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import as_stored, is_depth
 from dataengine.store.shard import Written
@@ -103,7 +102,7 @@ class Camera:
         return VideoClip(self._encoder.target, 0, self.rows, self._fps, height, width, self._kind, self._depth)
 
     def abort(self) -> None:
-        """Give up, at once; no file stays. Does nothing after `finish`."""
+        """Give up, at once. What is not closed yet goes; a closed file goes with the take's folder."""
         self.failure = self.failure or RuntimeError("the take is over")
         self._queue.put(None)
         self._thread.join()
@@ -128,8 +127,7 @@ class Camera:
                     self.waiting -= 1
         if self.failure is None:
             try:
-                info = self._encoder.close()
-                self._written = Written(self.clip(), info, self._stats.sketch(), sha256_file(self._encoder.target))
+                self._written = Written.of(self.clip(), self._encoder.close(), self._stats.sketch())
             except BaseException as failure:
                 self.failure = failure
 

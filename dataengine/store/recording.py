@@ -18,7 +18,6 @@ import numpy as np
 
 from dataengine.episode import Episode, Label, Meta
 from dataengine.errors import ConfigError, EpisodeError
-from dataengine.guard import sha256_file
 from dataengine.store import files, layout
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import is_depth
@@ -204,7 +203,6 @@ class _Camera:
                     self._failure = failure
         if self._failure is None:
             try:
-                info = self._encoder.close()
-                self._written = Written(self.clip(), info, self._stats.sketch(), sha256_file(self._encoder.target))
+                self._written = Written.of(self.clip(), self._encoder.close(), self._stats.sketch())
             except BaseException as failure:
                 self._failure = failure

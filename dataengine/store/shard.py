@@ -115,6 +115,11 @@ class Written:
     sketch: stats.Sketch
     sha256: str
 
+    @classmethod
+    def of(cls, clip: VideoClip, info: VideoInfo, sketch: stats.Sketch) -> Written:
+        """Hashes the file."""
+        return cls(clip, info, sketch, sha256_file(clip.path))
+
 
 def seal(
     episode: Episode,
@@ -166,14 +171,22 @@ def seal(
         sketches |= {key: sketch for key, (_, sketch) in sealed.items()}
         files.write_arrow(work / "sketch.arrow", stats.to_table(sketches))
         manifest["sketch"] = _named(work / "sketch.arrow")
-        said = json.dumps(manifest, default=str, ensure_ascii=False)
-        files.write_bytes(work / MANIFEST, said.encode(), durable=False)
+        said = _as_json(episode.id, manifest)
+        files.write_bytes(work / MANIFEST, said, durable=False)
         files.remove(folder)
         work.rename(folder)
     except BaseException:
         files.remove(work)
         raise
     return Shard(folder, json.loads(said), _PROCESS, (table, sketches) if hold else None)
+
+
+def _as_json(identity: str, manifest: Mapping[str, Any]) -> bytes:
+    """Raises `EpisodeError` for facts that JSON cannot hold: numbers that are none, text that is no Unicode."""
+    try:
+        return json.dumps(manifest, default=str, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise EpisodeError(identity, f"what is said of it cannot be written as JSON: {error}") from error
 
 
 def _with_label_columns(episode: Episode, features: Mapping[str, Feature]) -> Episode:

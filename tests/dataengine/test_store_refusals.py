@@ -43,6 +43,8 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
             r"\(1, 1\), the store",
         ),
         (replace(good, fps=20.0), "20 frames a second"),
+        (replace(good, meta=replace(good.meta, extra={"force": float("nan")})), "cannot be written as JSON.*nan"),
+        (replace(good, meta=replace(good.meta, operator="\ud800")), "cannot be written as JSON.*surrogates"),
         (good.with_meta(tasks=()), "no task"),
         (good.with_meta(tasks=("a", "a")), "not unique"),
         (replace(good, clips={FRONT: ArrayClip(good.clips[FRONT].array[:4], FPS)}), "4 frames, the table 6"),
