@@ -1,8 +1,9 @@
 """What each episode's pictures are like, kept apart so that statistics stay right when episodes go.
 
 Statistics of numbers are taken anew from the table; those of pictures would need every video decoded. So every
-commit leaves the sketches of its own episodes in `meta/dataengine/cameras/<generation>-<sha256>.parquet`, a row per
-episode, camera and channel. Only edits read them; rows of episodes that are gone mean nothing.
+commit leaves the sketches of its own episodes in `meta/dataengine/cameras/<generation>-<sha256>.arrow`, a row per
+episode, camera and channel; an older engine's are Parquet. Only edits read them; rows of episodes that are gone mean
+nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataengine.errors import StoreError
+from dataengine.guard import sha256_file
 from dataengine.progress import track
 from dataengine.store import files, layout, stats
 from dataengine.store.picture_stats import PictureStats
@@ -34,11 +36,22 @@ def to_table(sketches: Mapping[str, Mapping[str, stats.Sketch]]) -> pa.Table:
 def write(root: Path, generation: int, table: pa.Table) -> None:
     """Leave the sketches of one commit; nothing where there are no cameras."""
     if table.num_rows:
-        files.put_table(root / layout.CAMERAS, generation, table)
+        files.put_arrow(root / layout.CAMERAS, generation, table)
 
 
 def paths(root: Path) -> list[Path]:
-    return sorted((root / layout.CAMERAS).glob("*.parquet"))
+    """In the order they were written."""
+    return sorted(path for path in (root / layout.CAMERAS).glob("*") if path.suffix in (".arrow", ".parquet"))
+
+
+def load(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """One of the files, or some of its columns. Raises `StoreError` or what pyarrow raises if it is damaged."""
+    if path.suffix == ".parquet":
+        return files.read_table(path, columns)
+    if not sha256_file(path).startswith(files.hash_in_name(path)):
+        raise StoreError(f"{path} is not what was written; `repair` takes the statistics anew")
+    table = files.read_arrow(path)
+    return table if columns is None else table.select(columns)
 
 
 def generation_of(path: Path) -> int | None:
@@ -50,7 +63,7 @@ def read(store: Store, ids: Collection[str]) -> pa.Table:
     """Rows of these episodes. Those that have none, from an older engine, are decoded for it."""
     parts, missing = [SCHEMA.empty_table()], set(ids) if store.cameras else set()
     for path in reversed(paths(store.root)):  # the last word counts
-        table = files.read_table(path)
+        table = load(path)
         table = table.filter(pc.is_in(table.column("episode_id"), pa.array(list(missing), pa.string())))
         missing -= set(table.column("episode_id").to_pylist())
         parts.append(table)
@@ -70,7 +83,7 @@ def sampled(store: Store) -> bool:
     """Whether of some camera not every picture was looked at, or it is not known."""
     least: dict[str, int] = {}
     for path in paths(store.root):  # the last word counts
-        table = files.read_table(path, ["episode_id", "frames"]).group_by("episode_id").aggregate([("frames", "min")])
+        table = load(path, ["episode_id", "frames"]).group_by("episode_id").aggregate([("frames", "min")])
         least |= dict(zip(table.column("episode_id").to_pylist(), table.column("frames_min").to_pylist(), strict=True))
     lengths = zip(store.ids, store.table_of_episodes.length.tolist(), strict=True)
     return bool(store.cameras) and any(least.get(identity, 0) < length for identity, length in lengths)
@@ -108,8 +121,8 @@ def merged(table: pa.Table) -> dict[str, stats.Sketch]:
             spread,
             np.array([_numbers(d, "min").min() for d in dims]),
             np.array([_numbers(d, "max").max() for d in dims]),
-            [bins for bins, _ in histograms],
-            [counts for _, counts in histograms],
+            stats.keys_of([bins for bins, _ in histograms]),
+            np.concatenate([counts for _, counts in histograms]),
         )
     return found
 

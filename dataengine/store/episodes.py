@@ -64,6 +64,11 @@ def schema(features: Mapping[str, Feature]) -> pa.Schema:
     return pa.schema(fields)
 
 
+def of_rows(rows: Sequence[Mapping[str, Any]], features: Mapping[str, Feature]) -> pa.Table:
+    """A table of whole rows; what one does not say is null. Not by `from_pylist`, which takes twice the time."""
+    return pa.Table.from_struct_array(pa.array(rows, pa.struct(list(schema(features)))))
+
+
 def split(name: str) -> tuple[str, str, str]:
     """A column's name as what stands before, the feature's key (empty if it is about none), and what stands after."""
     for prefix in ("videos/", "stats/"):

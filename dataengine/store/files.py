@@ -45,12 +45,19 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
     return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode()
 
 
-def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = None, durable: bool = True) -> None:
+def write_table(
+    path: Path,
+    table: pa.Table,
+    *,
+    row_groups: list[int] | None = None,
+    durable: bool = True,
+    compression: str = "zstd",
+) -> None:
     """Replace `path` by a Parquet file with page checksums; `row_groups` gives the rows of each group."""
 
     # Dictionaries of numbers cost time and make the files larger; repeated text is what they are for.
     text = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    options = {"compression": "zstd", "use_dictionary": text or False, "write_page_checksum": True}
+    options = {"compression": compression, "use_dictionary": text or False, "write_page_checksum": True}
 
     def write(temporary: Path) -> None:
         with pa.OSFile(str(temporary), "wb") as file, pq.ParquetWriter(file, table.schema, **options) as writer:
@@ -64,16 +71,25 @@ def write_table(path: Path, table: pa.Table, *, row_groups: list[int] | None = N
 
 def put_table(folder: Path, number: int, table: pa.Table, *, row_groups: list[int] | None = None) -> Path:
     """A Parquet file that is checked by its name: `<number>-<how its sha256 begins>.parquet`."""
-    temporary = folder / f"{number:08d}.parquet.tmp"
-    write_table(temporary, table, row_groups=row_groups, durable=False)
-    target = folder / f"{number:08d}-{sha256_file(temporary)[:16]}.parquet"
+    return _put(folder, number, ".parquet", lambda at: write_table(at, table, row_groups=row_groups, durable=False))
+
+
+def put_arrow(folder: Path, number: int, table: pa.Table) -> Path:
+    """The same in Arrow's own format, for small tables: a third of the time of Parquet."""
+    return _put(folder, number, ".arrow", lambda at: replace_arrow(at, table, durable=False))
+
+
+def _put(folder: Path, number: int, suffix: str, write: Callable[[Path], None]) -> Path:
+    temporary = folder / f"{number:08d}{suffix}.tmp"
+    write(temporary)
+    target = folder / f"{number:08d}-{sha256_file(temporary)[:16]}{suffix}"
     place(temporary, target)
     remove(temporary)
     return target
 
 
 def hash_in_name(path: Path) -> str:
-    """How the sha256 of a file that `put_table` wrote begins."""
+    """How the sha256 of a file that was put there begins."""
     return path.stem.partition("-")[2] or "no hash stands in its name"
 
 
@@ -92,22 +108,24 @@ def write_arrow(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def replace_arrow(path: Path, table: pa.Table) -> None:
+def replace_arrow(path: Path, table: pa.Table, *, durable: bool = True) -> None:
     """Replace `path` by a table in Arrow's own format, compressed; who reads it checks its hash first."""
-    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
     def write(temporary: Path) -> None:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
             writer.write_table(table)
 
-    _replace(path, write, durable=True)
+    _replace(path, write, durable)
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """A whole file in Arrow's own format. Raises `StoreError`."""
+    """A whole file in Arrow's own format. Raises `StoreError`, also for one made to lead its reader out of bounds."""
     try:
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
-            return reader.read_all()
+            table = reader.read_all()
+        table.validate(full=True)
+        return table
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
 

@@ -168,7 +168,7 @@ class _Rows:
         """From the statistics of pictures that the episode's own commit left."""
         for path in reversed(camera_stats.paths(self.root)):
             try:
-                table = files.read_table(path)
+                table = camera_stats.load(path)
                 table = table.filter(pa.compute.equal(table["episode_id"], identity))
                 if key in (sketches := stats.from_table(table)):
                     return stats.shaped(sketches[key].summary(), self.features[key])[statistic]

@@ -10,6 +10,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,7 +19,8 @@ import numpy as np
 
 from dataengine.episode import Episode, Label, Meta
 from dataengine.errors import ConfigError, EpisodeError
-from dataengine.store import files, layout
+from dataengine.store import files, layout, stats
+from dataengine.store.episodes import has_numbers
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.schema import is_depth
 from dataengine.store.shard import Written, seal
@@ -76,11 +78,17 @@ class Recording:
         return max((camera.waiting.qsize() for camera in self._cameras.values()), default=0)
 
     def stop(self) -> None:
-        """No more frames. The cameras' files are closed beside from now on, and `save`, which waits for that, has less
-        to do; it stops what was not."""
+        """No more frames. The cameras' files are closed and the columns counted beside from now on, and `save`, which
+        waits for that, has less to do; it stops what was not."""
+        if self._stopped:
+            return
         self._stopped = True
         for camera in self._cameras.values():
             camera.end()
+        beside = ThreadPoolExecutor(1)
+        self._arrays = beside.submit(lambda: {key: np.array(column) for key, column in self._columns.items()})
+        self._counted = beside.submit(self._count)
+        beside.shutdown(wait=False)
 
     def save(self, meta: Meta, labels: Mapping[str, Label] | None = None, frame_tasks: np.ndarray | None = None) -> int:
         """Commit the episode; its index. It is durable when this returns, and the recording is over either way.
@@ -96,18 +104,23 @@ class Recording:
                 self.identity,
                 store.fps,
                 dict(store.features),
-                {key: np.array(column) for key, column in self._columns.items()},
+                self._arrays.result(),
                 {key: camera.clip() for key, camera in self._cameras.items()},
                 dict(labels or {}),
                 meta,
                 frame_tasks,
             )
             written = {key: camera.finish for key, camera in self._cameras.items()}
-            made = seal(episode, shard, features=store.features, codec=store.codec, written=written, hold=True)
-            return self.writer.commit(made)
+            how: dict[str, Any] = {"features": store.features, "codec": store.codec, "written": written}
+            return self.writer.commit(seal(episode, shard, **how, hold=True, counted=self._counted.result))
         finally:
             self.discard()
             files.remove(shard)
+
+    def _count(self) -> dict[str, stats.Counted]:
+        numeric = {k: f for k, f in self.writer.store.features.items() if has_numbers(f)}
+        with np.errstate(all="ignore"):  # `save` refuses what is no number, with its place
+            return stats.count({k: self._arrays.result()[k] for k in numeric}, numeric, self.writer.sketches)
 
     def discard(self) -> None:
         """Give up; nothing stays. Does nothing after `save`."""

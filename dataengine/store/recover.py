@@ -95,7 +95,7 @@ def _leftovers(root: Path, commit: commits.Commit) -> set[Path]:
         "videos/*/*/*.mp4": lambda path: beyond(path, commit.next_video, False),
         f"{layout.EPISODES}/*/*.parquet": unlisted,
         f"{layout.OURS}/sketch-*": unlisted,
-        f"{layout.CAMERAS}/*.parquet": lambda path: (camera_stats.generation_of(path) or 0) > commit.generation,
+        f"{layout.CAMERAS}/*": lambda path: (camera_stats.generation_of(path) or 0) > commit.generation,
     }
     found = {path for pattern, stray in strays.items() for path in root.glob(pattern) if stray(path)}
     for folder in ("data", "videos", "meta", layout.LABELS):

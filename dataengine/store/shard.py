@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,19 +35,28 @@ FORMAT = 2
 _PROCESS = uuid.uuid4().hex
 
 
+class Held(NamedTuple):
+    """The table, statistics of the cameras, and of columns where they are counted already."""
+
+    table: pa.Table
+    sketches: dict[str, stats.Sketch]
+    counted: Mapping[str, stats.Counted]
+
+
 @dataclass(frozen=True)
 class Shard:
     """A sealed episode in its own folder.
 
     manifest: id, length, fps, tasks, meta; file and sha256 of the table; per camera file, sha256, packets
     hash and LeRobot's `info`; file of the cameras' statistics; file of every label. process: which sealed it; that one
-    need not look at its hashes. held: table and statistics, where whoever sealed it commits it at once.
+    need not look at its hashes. held: what is in memory, where whoever sealed it commits it at once; that, and the
+    manifest, has no file then.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
     process: str = ""
-    held: tuple[pa.Table, dict[str, stats.Sketch]] | None = field(default=None, repr=False, compare=False)
+    held: Held | None = field(default=None, repr=False, compare=False)
 
     @property
     def episode_id(self) -> str:
@@ -61,13 +70,17 @@ class Shard:
         return safe_join(self.folder, name)
 
     def table(self) -> pa.Table:
-        return self.held[0] if self.held is not None else files.read_arrow(self.file(self.manifest["data"]["file"]))
+        return self.held.table if self.held is not None else files.read_arrow(self.file(self.manifest["data"]["file"]))
 
     def sketches(self) -> dict[str, stats.Sketch]:
         """Statistics of its cameras."""
         if self.held is not None:
-            return self.held[1]
+            return self.held.sketches
         return stats.from_table(files.read_arrow(self.file(self.manifest["sketch"]["file"])))
+
+    def counted(self) -> Mapping[str, stats.Counted]:
+        """Statistics of columns, as far as they are there already."""
+        return self.held.counted if self.held is not None else {}
 
     def check(self, fps: float, features: Mapping[str, Feature]) -> None:
         """Raise `EpisodeError` unless it fits a store, `StoreError` unless its files are what was sealed."""
@@ -76,8 +89,8 @@ class Shard:
             raise EpisodeError(
                 self.episode_id, f"it has {given:g} frames a second, the store {fps:g}; resample it first"
             )
-        entries = {**self.manifest["videos"], "sketch": self.manifest["sketch"], "data": self.manifest["data"]}
-        for entry in (*entries.values(), *self.manifest["labels"].values()) if self.process != _PROCESS else ():
+        entries = () if self.process == _PROCESS else self._entries()
+        for entry in entries:
             if sha256_file(self.file(entry["file"])) != entry["sha256"]:
                 raise StoreError(
                     f"{self.folder / entry['file']} is not what was sealed; remove the shard, seal it again"
@@ -92,6 +105,10 @@ class Shard:
                 wrong.add(key)
         if wrong:
             raise EpisodeError(self.episode_id, f"it was sealed for a store with other {', '.join(sorted(wrong))}")
+
+    def _entries(self) -> list[Mapping[str, str]]:
+        alone = [self.manifest["data"], self.manifest["sketch"]]
+        return [*alone, *self.manifest["videos"].values(), *self.manifest["labels"].values()]
 
     @classmethod
     def load(cls, folder: Path) -> Shard:
@@ -130,12 +147,14 @@ def seal(
     threads: int = 1,
     written: Mapping[str, Written | Callable[[], Written]] | None = None,
     hold: bool = False,
+    counted: Callable[[], Mapping[str, stats.Counted]] = dict,
 ) -> Shard:
     """Write `episode` as a shard into `folder`, which appears only when it is whole.
 
     features: the store's. A camera that is a span of a video file is cut out of it by packets, everything else is
     encoded with `codec`, every frame once and counted, as many cameras at a time as `threads`. written: cameras that
-    are encoded already, or what waits for them. hold: keep table and statistics in memory too. Raises `EpisodeError`,
+    are encoded already, or what waits for them. hold: keep table, statistics and manifest in memory alone, for a commit
+    at once; nobody can `load` the shard. counted: gives statistics of columns to hold with it. Raises `EpisodeError`,
     `VideoError`.
     """
     folder = Path(folder)
@@ -155,8 +174,6 @@ def seal(
             each = pool.map if threads > 1 else map
             done = each(lambda k: _seal_video(episode, k, videos[k], work, features[k], codec), videos)
             table = _made_table(episode, features, sketches)
-            files.write_arrow(work / "data.arrow", table)
-            data = _named(work / "data.arrow")
             sealed = dict(zip(videos, done, strict=True))
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -164,21 +181,22 @@ def seal(
             "fps": episode.fps,
             "length": episode.length,
             "meta": meta_to_json(episode.meta),
-            "data": data,
             "videos": {key: entry for key, (entry, _) in sealed.items()},
             "labels": {name: _seal_label(episode, name, work) for name in episode.labels},
         }
         sketches |= {key: sketch for key, (_, sketch) in sealed.items()}
-        files.write_arrow(work / "sketch.arrow", stats.to_table(sketches))
-        manifest["sketch"] = _named(work / "sketch.arrow")
+        if not hold:
+            manifest["data"] = _arrow(work / "data.arrow", table)
+            manifest["sketch"] = _arrow(work / "sketch.arrow", stats.to_table(sketches))
         said = _as_json(episode.id, manifest)
-        files.write_bytes(work / MANIFEST, said, durable=False)
+        if not hold:
+            files.write_bytes(work / MANIFEST, said, durable=False)
         files.remove(folder)
         work.rename(folder)
     except BaseException:
         files.remove(work)
         raise
-    return Shard(folder, json.loads(said), _PROCESS, (table, sketches) if hold else None)
+    return Shard(folder, json.loads(said), _PROCESS, Held(table, sketches, counted()) if hold else None)
 
 
 def _as_json(identity: str, manifest: Mapping[str, Any]) -> bytes:
@@ -276,6 +294,11 @@ def _seal_label(episode: Episode, name: str, work: Path) -> dict[str, str]:
     table, groups = labels.pack(name, {episode.id: episode.labels[name]})
     path = work / f"label-{name}.parquet"
     files.write_table(path, table, row_groups=groups or [0], durable=False)
+    return _named(path)
+
+
+def _arrow(path: Path, table: pa.Table) -> dict[str, str]:
+    files.write_arrow(path, table)
     return _named(path)
 
 

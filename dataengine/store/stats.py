@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,8 @@ class Sketch:
     """Running statistics of `D` numbers (elements of a vector, channels of a camera).
 
     grey: values are grey levels 0..255, reported as 0..1. centre: `(D,)`, fixed before the first update.
-    frames: what LeRobot calls count. bins, counts: per element, sorted, only those that occur.
+    frames: what LeRobot calls count. values: how many of each element. keys, counts: the bins that occur and how
+    often, of all elements in one: `keys_of` ascending.
     """
 
     grey: bool
@@ -62,8 +63,8 @@ class Sketch:
     m2: np.ndarray = field(default_factory=lambda: np.zeros(0))
     low: np.ndarray = field(default_factory=lambda: np.zeros(0))
     high: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    bins: list[np.ndarray] = field(default_factory=list)
-    counts: list[np.ndarray] = field(default_factory=list)
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def dims(self) -> int:
@@ -71,12 +72,14 @@ class Sketch:
 
     def add(self, values: np.ndarray, frames: int) -> None:
         """`(N, D)` values of `frames` more frames."""
-        x = np.sort(_by_element(values), axis=1)  # bins are in the order of the values
+        self._add_sorted(_sorted(values), frames)
+
+    def _add_sorted(self, x: np.ndarray, frames: int) -> None:
         mean = x.mean(1)
-        keys = (_bins(x - self.centre[:, None]) + np.arange(self.dims)[:, None] * _ELEMENT).ravel()
-        bins, counts = _counted(keys, np.ones(len(keys), np.int64), self.dims)
+        keys = keys_of(list(_bins(x - self.centre[:, None])))
         m2 = ((x - mean[:, None]) ** 2).sum(1)
-        self._merge(frames, x.shape[1], mean, m2, x[:, 0].copy(), x[:, -1].copy(), bins, counts)
+        counted = _counted(keys, np.ones(len(keys), np.int64))
+        self._merge(frames, x.shape[1], mean, m2, x[:, 0].copy(), x[:, -1].copy(), *counted)
 
     def add_histogram(self, histogram: np.ndarray, frames: int) -> None:
         """`(D, 256)` counts of grey levels of `frames` more frames."""
@@ -85,8 +88,7 @@ class Sketch:
         m2 = (histogram * (level - mean[:, None]) ** 2).sum(1)
         seen = [np.flatnonzero(row) for row in histogram]
         low, high = np.array([s[0] for s in seen], float), np.array([s[-1] for s in seen], float)
-        counts = [row[s] for row, s in zip(histogram, seen, strict=True)]
-        self._merge(frames, float(total[0]), mean, m2, low, high, seen, counts)
+        self._merge(frames, float(total[0]), mean, m2, low, high, keys_of(seen), histogram[histogram > 0])
 
     def merge(self, other: Sketch) -> None:
         """Take in what another sketch saw. Raises `ValueError` if it counts around another centre."""
@@ -94,7 +96,7 @@ class Sketch:
             raise ValueError("sketches with different centres cannot be merged")
         if other.frames:
             self._merge(
-                other.frames, other.values, other.mean, other.m2, other.low, other.high, other.bins, other.counts
+                other.frames, other.values, other.mean, other.m2, other.low, other.high, other.keys, other.counts
             )
 
     def _merge(
@@ -105,34 +107,48 @@ class Sketch:
         m2: np.ndarray,
         low: np.ndarray,
         high: np.ndarray,
-        bins: list[np.ndarray],
-        counts: list[np.ndarray],
+        keys: np.ndarray,
+        counts: np.ndarray,
     ) -> None:
         if not self.frames:
-            self.mean, self.m2, self.low, self.high = mean, m2, low, high
-            self.bins, self.counts = [b.astype(np.int32) for b in bins], [c.astype(np.int64) for c in counts]
+            self.mean, self.m2, self.low, self.high, self.keys, self.counts = mean, m2, low, high, keys, counts
         else:
             total = self.values + values
             delta = mean - self.mean
             self.mean = self.mean + delta * (values / total)
             self.m2 = self.m2 + m2 + delta**2 * (self.values * values / total)
             self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
-            keys = np.concatenate([b + d * _ELEMENT for both in (self.bins, bins) for d, b in enumerate(both)])
-            order = np.argsort(keys, kind="stable")  # merges two sorted runs in one go
-            weights = np.concatenate([*self.counts, *counts])
-            self.bins, self.counts = _counted(keys[order], weights[order], self.dims)
+            both = np.concatenate([self.keys, keys])
+            order = np.argsort(both, kind="stable")  # merges two sorted runs in one go
+            self.keys, self.counts = _counted(both[order], np.concatenate([self.counts, counts])[order])
         self.frames += frames
         self.values += values
+
+    def histograms(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Bins, ascending, and counts of every element."""
+        ends = self._ends()[:-1]
+        bins = [keys - d * _ELEMENT for d, keys in enumerate(np.split(self.keys, ends))]
+        return list(zip(bins, np.split(self.counts, ends), strict=True))
+
+    def _ends(self) -> np.ndarray:
+        """`(D,)`: where in `keys` each element's end."""
+        return np.searchsorted(self.keys, (np.arange(self.dims) + 0.5) * _ELEMENT)
+
+    def _elements(self, part: slice, frames: int) -> Sketch:
+        """Of some elements alone."""
+        ends = [0, *self._ends()]
+        own = slice(ends[part.start], ends[part.stop])
+        numbers = (self.mean[part], self.m2[part], self.low[part], self.high[part])
+        histogram = self.keys[own] - part.start * _ELEMENT, self.counts[own]
+        return Sketch(self.grey, self.centre[part], frames, self.values, *numbers, *histogram)
 
     def quantiles(self, shares: Sequence[float]) -> np.ndarray:
         """`(Q, D)`: the values whose places among all values, in order, are nearest to the given shares."""
         places = (np.asarray(shares) * (self.values - 1) + 0.5).astype(np.int64)
-        found = np.empty((len(places), self.dims))
-        for d in range(self.dims):
-            at = np.searchsorted(np.cumsum(self.counts[d]), places, side="right")
-            bins = self.bins[d][np.minimum(at, len(self.bins[d]) - 1)]
-            found[:, d] = bins if self.grey else self.centre[d] + _middle(bins)
-        return np.clip(found, self.low, self.high)
+        element = np.arange(self.dims)  # each has as many values, and they stand one element after the other
+        at = np.searchsorted(np.cumsum(self.counts), places[:, None] + element * int(self.values), side="right")
+        bins = self.keys[np.minimum(at, self._ends() - 1)] - element * _ELEMENT
+        return np.clip(bins if self.grey else self.centre + _middle(bins), self.low, self.high)
 
     def summary(self) -> dict[str, np.ndarray]:
         """LeRobot's ten statistics: `(D,)` each, `(D, 1, 1)` in 0..1 for pictures, count `(1,)`."""
@@ -144,9 +160,9 @@ class Sketch:
         return {**found, "count": np.array([self.frames])}
 
 
-def _by_element(values: np.ndarray) -> np.ndarray:
-    """`(D, N)` of `(N, D)`, each element's values side by side: everything is done along them."""
-    return np.ascontiguousarray(np.asarray(values, np.float64).T)
+def _sorted(values: np.ndarray) -> np.ndarray:
+    """`(D, N)` of `(N, D)`, each element's values side by side and in order, as their bins then are."""
+    return np.sort(np.ascontiguousarray(np.asarray(values, np.float64).T), axis=1)
 
 
 def _bins(distance: np.ndarray) -> np.ndarray:
@@ -155,13 +171,15 @@ def _bins(distance: np.ndarray) -> np.ndarray:
     return np.where(distance < 0, -index, index)
 
 
-def _counted(keys: np.ndarray, weights: np.ndarray, dims: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Bins that occur and how often, per element. keys: bin + element * `_ELEMENT`, ascending, of all at a time."""
+def keys_of(bins: Sequence[np.ndarray]) -> np.ndarray:
+    """The bins of every element as numbers that tell the elements apart: bin + element * `_ELEMENT`."""
+    return np.concatenate([b + d * _ELEMENT for d, b in enumerate(bins)]).astype(np.int64)
+
+
+def _counted(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys that occur, of ascending ones, and the sum of their weights."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    keys, counts = keys[first], np.add.reduceat(weights, first)
-    ends = np.searchsorted(keys, (np.arange(dims - 1) + 0.5) * _ELEMENT)
-    bins = [(k - d * _ELEMENT).astype(np.int32) for d, k in enumerate(np.split(keys, ends))]
-    return bins, np.split(counts, ends)
+    return keys[first], np.add.reduceat(weights, first)
 
 
 def _middle(bins: np.ndarray) -> np.ndarray:
@@ -186,19 +204,58 @@ def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | Non
 def take_in(sketches: dict[str, Sketch], key: str, column: np.ndarray, feature: Feature) -> None:
     """Add a column to what a store knows of it."""
     known = sketches.get(key)
-    found = sketch_column(column, feature, known.centre if known else None)
-    if known:
-        known.merge(found)
+    merge_in(sketches, key, sketch_column(column, feature, known.centre if known else None))
+
+
+def merge_in(sketches: dict[str, Sketch], key: str, sketch: Sketch) -> None:
+    if key in sketches:
+        sketches[key].merge(sketch)
     else:
-        sketches[key] = found
+        sketches[key] = sketch
 
 
 def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:
     """The ten statistics of one episode's column, quantiles exact."""
-    values = _by_element(column_values(column, feature))
-    found = {"min": values.min(1), "max": values.max(1), "mean": values.mean(1), "std": values.std(1)}
-    quantiles = np.quantile(values, list(QUANTILES.values()), axis=1)
-    return {**found, "count": np.array([len(column)]), **dict(zip(QUANTILES, quantiles, strict=True))}
+    return _summary(_sorted(column_values(column, feature)), len(column))
+
+
+def _summary(x: np.ndarray, frames: int) -> dict[str, np.ndarray]:
+    """Of `_sorted` values."""
+    found = {"min": x[:, 0], "max": x[:, -1], "mean": x.mean(1), "std": x.std(1), "count": np.array([frames])}
+    return found | dict(zip(QUANTILES, np.quantile(x, list(QUANTILES.values()), axis=1), strict=True))
+
+
+class Counted(NamedTuple):
+    """What a column adds to what a store knows of it, and the ten statistics of its own, quantiles exact."""
+
+    sketch: Sketch
+    summary: dict[str, np.ndarray]
+
+    def fits(self, known: Sketch | None) -> bool:
+        """Whether the sketch can be merged into what is known."""
+        return known is None or np.array_equal(known.centre, self.sketch.centre)
+
+
+def count(
+    columns: Mapping[str, np.ndarray], features: Mapping[str, Feature], known: Mapping[str, Sketch]
+) -> dict[str, Counted]:
+    """`sketch_column` and `summarise_column` of several columns, all elements at a time: calls cost more than numbers.
+
+    known: what the sketches will be merged into, and so count around the centres of.
+    """
+    values = {key: column_values(column, features[key]) for key, column in columns.items()}
+    found: dict[str, Counted] = {}
+    for height in {len(v) for v in values.values()}:
+        beside = {key: v for key, v in values.items() if len(v) == height}
+        centres = [known[key].centre if key in known else v[0] for key, v in beside.items()]
+        x, all_of_them = _sorted(np.concatenate(list(beside.values()), axis=1)), Sketch(False, np.concatenate(centres))
+        all_of_them._add_sorted(x, 0)
+        summary, end = _summary(x, 0), 0
+        for key, v in beside.items():
+            part, frames = slice(end, end := end + v.shape[1]), len(columns[key])
+            own = {name: value[part] for name, value in summary.items()} | {"count": np.array([frames])}
+            found[key] = Counted(all_of_them._elements(part, frames), own)
+    return found
 
 
 def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:
@@ -207,8 +264,8 @@ def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:
     if not seen:
         return SCHEMA.empty_table()
     each, dims = seen.values(), [s.dims for s in seen.values()]
-    bins = [b for s in each for b in s.bins]
-    ends = np.cumsum([0, *map(len, bins)], dtype=np.int32)
+    histograms = [histogram for s in each for histogram in s.histograms()]
+    ends = np.cumsum([0, *(len(bins) for bins, _ in histograms)], dtype=np.int32)
     columns = {
         "feature": np.repeat(np.array(list(seen), object), dims),
         "dim": np.concatenate([np.arange(d) for d in dims]),
@@ -220,8 +277,8 @@ def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:
         "m2": np.concatenate([s.m2 for s in each]),
         "min": np.concatenate([s.low for s in each]),
         "max": np.concatenate([s.high for s in each]),
-        "bins": pa.ListArray.from_arrays(ends, np.concatenate(bins)),
-        "counts": pa.ListArray.from_arrays(ends, np.concatenate([c for s in each for c in s.counts])),
+        "bins": pa.ListArray.from_arrays(ends, np.concatenate([bins for bins, _ in histograms]).astype(np.int32)),
+        "counts": pa.ListArray.from_arrays(ends, np.concatenate([counts for _, counts in histograms])),
     }
     return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
 
@@ -253,8 +310,8 @@ def from_table(table: pa.Table) -> dict[str, Sketch]:
             vector["m2"],
             vector["min"],
             vector["max"],
-            [np.array(b, np.int32) for b in rows["bins"]],
-            [np.array(c, np.int64) for c in rows["counts"]],
+            keys_of([np.array(bins, np.int64) for bins in rows["bins"]]),
+            np.concatenate([np.array(counts, np.int64) for counts in rows["counts"]]),
         )
     return found
 

@@ -219,9 +219,8 @@ def strays(root: Path, named: set[str], commit: Commit | None) -> Iterator[Probl
 def coverage(root: Path, ids: set[str]) -> str | None:
     """What is missing of the statistics of pictures; None if nothing is, or there never were any."""
     try:
-        known = {
-            i for path in camera_stats.paths(root) for i in files.read_table(path).column("episode_id").to_pylist()
-        }
+        tables = [camera_stats.load(path, ["episode_id"]) for path in camera_stats.paths(root)]
+        known = {identity for table in tables for identity in table["episode_id"].to_pylist()}
     except UNREADABLE:
         return None  # damaged, and named already
     without = ids - known

@@ -19,7 +19,7 @@ from store_made import DEPTH, FEATURES, FPS, FRONT, PNG, SMALL, episode
 
 from dataengine.episode import Episode, Feature, Label
 from dataengine.errors import ConfigError, StoreError, StoreLocked
-from dataengine.store import Edit, Store, history
+from dataengine.store import Edit, Store, camera_stats, files, history, layout
 from dataengine.video import Encoder
 from dataengine.video.reader import Reader
 
@@ -148,9 +148,11 @@ def episode_rows(store: Store) -> pa.Table:
 
 def test_damaged_statistics_of_cameras_are_named(tmp_path: Path) -> None:
     store = made(tmp_path / "s", five()[:2])
-    (file,) = list((store.root / "meta/dataengine/cameras").glob("00000002-*.parquet"))
+    (file,) = list((store.root / "meta/dataengine/cameras").glob("00000002-*.arrow"))
     file.write_bytes(file.read_bytes()[:-9] + b"x" + file.read_bytes()[-8:])
     assert f"cameras/{file.name}" in str(store.verify())
+    with pytest.raises(StoreError, match=f"{file.name} is not what was written"):
+        Edit(store).delete([0]).commit()
     for path in (store.root / "meta/dataengine/cameras").iterdir():  # as an older engine has left a store
         path.unlink()
     assert store.verify().ok
@@ -159,6 +161,17 @@ def test_damaged_statistics_of_cameras_are_named(tmp_path: Path) -> None:
     for key in store.cameras:  # decoded for it: lossy video is off by a grey level or two
         np.testing.assert_allclose(store.stats()[key]["mean"], expected.stats()[key]["mean"], atol=2 / 255)
         assert store.stats()[key]["count"] == expected.stats()[key]["count"]
+
+
+def test_statistics_of_cameras_from_an_older_engine_count(tmp_path: Path) -> None:
+    old, new = made(tmp_path / "old", five()[:2]), made(tmp_path / "new", five()[:2])
+    for path in camera_stats.paths(old.root):
+        files.put_table(path.parent, camera_stats.generation_of(path) or 0, camera_stats.load(path))
+        path.unlink()
+    assert {path.suffix for path in camera_stats.paths(old.root)} == {".parquet"} and old.verify().ok
+    for store in (old, new):
+        Edit(store).delete([0]).commit()
+    assert (old.root / layout.STATS).read_bytes() == (new.root / layout.STATS).read_bytes()
 
 
 def test_files_that_stay_are_shared_and_no_picture_is_encoded_again(

@@ -71,6 +71,25 @@ def test_what_is_stopped_takes_no_more_and_waits_to_be_saved(tmp_path: Path) -> 
     assert len(store) == 1 and store[0].length == 5 and store.verify(deep=True).ok and not left(store)
 
 
+def test_what_was_counted_before_another_came_first_is_counted_again(tmp_path: Path) -> None:
+    """Both are stopped while the store is empty, so each counts around its own first value."""
+    recorded, appended = (Store.create(tmp_path / n, fps=FPS, features=SMALL) for n in ("recorded", "appended"))
+    made = [episode(seed, 12, SMALL) for seed in range(2)]
+    with recorded.writer() as writer, appended.writer() as other:
+        recordings = [writer.record(one.id) for one in made]
+        for one, recording in zip(made, recordings, strict=True):
+            for frame in frames_of(one):
+                recording.add(frame)
+            recording.stop()
+            assert recording._counted.result().keys() == {k for k, f in SMALL.items() if not f.is_camera}
+        for one, recording in zip(made, recordings, strict=True):
+            recording.save(one.meta, frame_tasks=one.frame_tasks)
+            other.append(one)
+    for key, values in appended.stats().items():
+        for name, value in values.items():
+            np.testing.assert_array_equal(recorded.stats()[key][name], value, err_msg=f"{key} {name}")
+
+
 def test_a_frame_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "s", fps=FPS, features=SMALL)
     one = episode(1, 5, SMALL)

@@ -97,7 +97,7 @@ READ: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda r: edit_json(r / "meta/stats.json", action={"mean": [0]}),
         "training would normalise 'action' otherwise",
     ),
-    "episodes": (lambda r: flip_page(r / EPISODES, "length"), "LeRobot cannot open the dataset"),
+    "episodes": (lambda r: flip_page(r / EPISODES, "length"), "wrong values of 'length' without noticing"),
     "the record": (lambda r: flip(r / "meta/dataengine/commit.json", 0.5), "this engine opens nothing"),
     "no record": (lambda r: (r / "meta/dataengine/commit.json").unlink(), "takes the store for another's"),
     "a link to nothing": (
