@@ -33,8 +33,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--demonstrations", type=int, default=100, help="of every task")
     parser.add_argument("--steps", type=int, default=24_000, help="training steps")
     parser.add_argument("--attempts", type=int, default=50, help="at every task")
+    parser.add_argument("--image-size", type=int, default=96, help="pixels a side, a multiple of 24")
     parser.add_argument("--recovery", type=float, default=0.25, help="share that begins after an empty grasp")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="of the training")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--store", type=Path, default=None, help="other demonstrations of these tasks")
     parser.add_argument("--name", default="policy_tasks", help="of the result")
@@ -50,9 +52,17 @@ def main() -> None:
     begin = time.monotonic()
     store = args.store or collect(args, tasks)
     collected = time.monotonic() - begin
-    config = PolicyConfig(steps=args.steps, seed=args.seed, save_every=1000)
+    config = PolicyConfig(
+        image_size=args.image_size,
+        strides=(3, 2, 2, 2),  # as many tokens as from 64 pixels, but the shapes can be told apart
+        steps=args.steps,
+        seed=args.seed,
+        save_every=500,
+        threads=args.threads,
+    )
     report = train(store, args.work / "run", config, resume=True)
     scenes: dict[str, Any] = {"seed": args.seed, "params": {"arm": args.arm}, "workers": args.workers, "films": 0}
+    scenes["image_size"] = args.image_size
     result = evaluate(Loader(args.work / "run"), tasks=tasks, episodes=args.attempts * len(tasks), **scenes)
     grasping = [task for task in tasks if TASKS[task].grasps]
     again = evaluate(AfterEmptyGrasp(args.work / "run"), tasks=grasping, episodes=10 * len(grasping), **scenes)
@@ -91,7 +101,7 @@ def collect(args: argparse.Namespace, tasks: tuple[str, ...]) -> Path:
             episodes=total,
             seed=args.seed,
             tasks=tasks,
-            image_size=64,
+            image_size=args.image_size,
             arm=args.arm,
             recovery=args.recovery,
             workers=args.workers,

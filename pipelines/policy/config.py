@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -22,6 +23,8 @@ class PolicyConfig:
     relative: names of action elements to predict relative to the state at the chunk's start; None takes every
     element that has its like in the state, grippers excepted; an empty list predicts plain actions.
     cameras, observations: feature keys to look at; None takes every colour camera, every numeric `observation.*`.
+    channels, strides: of the convolutions; strides are 2 each where none are given. `image_size` over their product
+    is the side of the grid of tokens, and decides the speed: 4 suits two cores.
     steps: optimiser steps; a number of minutes would make two machines train two different models.
     holdout: share of the episodes kept for the held-out error, where the dataset has no split of its own.
     shift: random shift of the pictures in pixels. flow_draws: noise samples per picture; encoding dominates.
@@ -40,6 +43,7 @@ class PolicyConfig:
 
     image_size: int = 64
     channels: tuple[int, ...] = (24, 48, 96, 128)
+    strides: tuple[int, ...] = ()
     width: int = 128
     attention_heads: int = 4
     encoder_layers: int = 2
@@ -78,15 +82,22 @@ class PolicyConfig:
             raise ConfigError(f"width={self.width} is not a multiple of attention_heads={self.attention_heads}")
         if min(self.channels, default=1) < 1:
             raise ConfigError(f"channels={self.channels} must each be at least 1")
-        if not self.channels or self.image_size % 2 ** len(self.channels):
-            stride = 2 ** len(self.channels)
-            raise ConfigError(
-                f"image_size={self.image_size} must be a multiple of {stride} for {len(self.channels)} convolutions"
-            )
+        if not self.channels or len(self.strides) not in (0, len(self.channels)):
+            raise ConfigError(f"channels={self.channels} and strides={self.strides} must be as many, and at least one")
+        if not all(1 <= stride <= 3 for stride in self.strides):
+            raise ConfigError(f"strides={self.strides} must each be 1 to 3: a longer one skips pixels")
+        if self.image_size % self.stride:
+            needs = f"a multiple of {self.stride} for {len(self.channels)} convolutions"
+            raise ConfigError(f"image_size={self.image_size} must be {needs}")
         if not 0 <= self.holdout < 1 or not 0 <= self.ema < 1:
             raise ConfigError(f"holdout={self.holdout} and ema={self.ema} must lie in [0, 1)")
         if not 0 < self.learning_rate < float("inf") or not self.clip > 0:
             raise ConfigError(f"learning_rate={self.learning_rate} and clip={self.clip} must be positive")
+
+    @property
+    def stride(self) -> int:
+        """Side of the part of a picture that one token stands for [pixels]."""
+        return math.prod(self.strides or [2] * len(self.channels))
 
     def _at_least(self, name: str, least: int) -> None:
         if getattr(self, name) < least:

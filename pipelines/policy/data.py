@@ -96,10 +96,13 @@ def shift(pictures: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     n, cameras, height, width, _ = pictures.shape
     if not most or not cameras:
         return pictures
-    dy, dx = rng.integers(-most, most + 1, (2, n, cameras, 1))
-    rows = np.clip(np.arange(height) + dy, 0, height - 1)[..., :, None]
-    columns = np.clip(np.arange(width) + dx, 0, width - 1)[..., None, :]
-    return pictures[np.arange(n)[:, None, None, None], np.arange(cameras)[None, :, None, None], rows, columns]
+    from_above, from_left = most + rng.integers(-most, most + 1, (2, n, cameras))
+    room = np.pad(pictures, ((0, 0), (0, 0), (most, most), (most, most), (0, 0)), "edge")
+    moved = np.empty_like(pictures)
+    for at in np.ndindex(n, cameras):
+        y, x = from_above[at], from_left[at]
+        moved[at] = room[at][y : y + height, x : x + width]
+    return moved
 
 
 def gather(store: Store, config: PolicyConfig, cache: Path, counter: Counter = no_counter) -> Frames:

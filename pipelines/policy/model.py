@@ -1,6 +1,6 @@
 """The model: pictures, numbers and an instruction become memory tokens; a head turns them into an action chunk.
 
-    pictures (B, C, S, S, 3) uint8 ──conv stem per camera, FiLM by the text──► S²/256 tokens each ─┐
+    pictures (B, C, S, S, 3) uint8 ──conv stem per camera, FiLM by the text──► (S/16)² tokens each ┐
     state    (B, D) normalised     ──linear──────────────────────────────────► 1 token ──────────┼─ encoder ─► memory
     words    (B, L) int64          ──mean embedding, two layers──► text ─────► 1 token ──────────┘    (B, M, width)
 
@@ -43,21 +43,21 @@ class FiLM(nn.Module):
 
 
 class Stem(nn.Module):
-    """One camera: a 5×5 and then 3×3 convolutions of stride 2, each followed by FiLM and ReLU."""
+    """One camera: a 5×5 and then 3×3 convolutions, each followed by FiLM and ReLU."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        sizes = (3, *config.channels)
+        sizes, strides = pairwise((3, *config.channels)), config.strides or (2,) * len(config.channels)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
-            for i, (a, b) in enumerate(pairwise(sizes))
+            nn.Conv2d(a, b, k, stride=stride, padding=(k - stride + 1) // 2)  # every pixel counts
+            for (a, b), stride, k in zip(sizes, strides, (5, *(3,) * (len(strides) - 1)), strict=True)
         )
         self.films = nn.ModuleList(FiLM(config.width, b) for b in config.channels)
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)
-        side = config.image_size // 2 ** len(config.channels)
+        side = config.image_size // config.stride
         self.project = nn.Linear(config.channels[-1], config.width)
         self.norm = nn.LayerNorm(config.width)
         self.place = nn.Parameter(0.02 * torch.randn(side * side, config.width))

@@ -72,6 +72,16 @@ def test_shapes(head, cameras, state):
     assert chunk.shape == (6, 8, 3) and chunk.isfinite().all()
 
 
+@pytest.mark.parametrize("strides", [(), (2, 2, 2, 3)])
+def test_every_pixel_reaches_the_chunk_whatever_the_strides(strides):
+    spec = a_spec(1, 0, image_size=48, strides=strides)
+    model, (pictures, state, words, *_) = model_of(spec).eval(), a_batch(spec, 1)
+    assert model.encoder(pictures, state, words)[0].shape[1] == 1 + (48 // spec.config.stride) ** 2
+    seen = pictures.clone().float().requires_grad_()
+    model.encoder(seen, state, words)[0].square().sum().backward()
+    assert (seen.grad.abs().sum(-1) > 0).all()
+
+
 def test_the_bundled_model_has_the_promised_size():
     for head in ("l1", "flow"):
         size = build(a_spec(2, 10, 5, head=head, **{k: getattr(PolicyConfig(), k) for k in TINY})).size
@@ -140,6 +150,9 @@ def test_unknown_words_say_nothing():
     [
         ({"execute": 9}, "execute=9 runs more actions than chunk=8"),
         ({"image_size": 40}, "multiple of 16"),
+        ({"image_size": 64, "strides": (2, 2, 2, 3)}, "multiple of 24"),
+        ({"strides": (2, 2)}, "must be as many"),
+        ({"strides": (2, 2, 2, 4)}, "skips pixels"),
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"width": 30}, "attention_heads"),
     ],
