@@ -69,6 +69,7 @@ def learn(root: str, end: str) -> None:
         expected = [int(identity.rpartition("-")[2]) for identity in seen] * store.table_of_episodes.length
         np.testing.assert_array_equal(sums, expected)
         states.append(len(seen))
+        time.sleep(0.05)  # the others need the processor too
     print(json.dumps(states))
 
 

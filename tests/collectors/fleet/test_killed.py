@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,13 @@ PROGRAM = Path(__file__).parents[2] / "fleet_process.py"
 KILLS = int(os.environ.get("DATAENGINE_FLEET_KILLS", "2"))
 
 
+started: list[subprocess.Popen[str]] = []
+
+
 def start(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", str(PROGRAM), *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    return started[-1]
 
 
 def free_port() -> int:
@@ -43,9 +48,17 @@ def end(process: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Store], list[int]]:
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Store], list[int]]]:
     """A store that two recorders have streamed into with kills on both sides, the recorders' own, and the numbers of
     episodes that a learner saw."""
+    try:
+        yield grow(tmp_path_factory)
+    finally:
+        for process in started:  # whatever went wrong, nobody reads or serves on
+            process.kill()
+
+
+def grow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Store], list[int]]:
     folder, wait, port = tmp_path_factory.mktemp("grown"), random.Random(0), free_port()
     stores = [local(folder / "a", range(0, 6)), local(folder / "b", range(4, 10))]
     root, url, acknowledged = folder / "fleet", f"http://127.0.0.1:{port}", set[str]()
