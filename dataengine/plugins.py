@@ -165,17 +165,16 @@ def make(kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
         if params:
             raise ConfigError(f"{kind[:-1]} {name!r} takes no parameters, got {', '.join(params)}")
         return part()
-    params = checked(part, params, f"{kind[:-1]} {name!r}", name)
-    if absent := [
-        f.name
-        for f in dataclasses.fields(part)
-        if f.init
-        and f.name not in params
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]:
-        raise ConfigError(f"{kind[:-1]} {name!r} needs {', '.join(absent)}")
-    return typing.cast(type, part)(**params)
+    return build(part, params, f"{kind[:-1]} {name!r}", name)
+
+
+def build(part: Any, params: Mapping[str, Any], who: str, where: str) -> Any:
+    """A dataclass of parameters as `checked` wants them, none lacking."""
+    given = checked(part, params, who, where)
+    needed = [f for f in dataclasses.fields(part) if f.init and f.default is f.default_factory is dataclasses.MISSING]
+    if absent := [f.name for f in needed if f.name not in given]:
+        raise ConfigError(f"{who} needs {', '.join(absent)}")
+    return typing.cast(type, part)(**given)
 
 
 def checked(part: Any, params: Mapping[str, Any], who: str, where: str) -> dict[str, Any]:

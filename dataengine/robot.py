@@ -100,7 +100,12 @@ class Kinematics:
     """What Cartesian control needs of an arm. model: an `mujoco.MjModel`. joints: names of the arm's joints in it, in
     the order of the action. site: name of the tool's site. state: keys or names under which the measured joint angles
     stand in `observation.state`. gripper: name of the gripper's element of the action. speed, acceleration: limits of
-    every joint [rad/s, rad/s²]. pose_actions: whether the robot's action is a tool pose and not joint angles."""
+    every joint [rad/s, rad/s²]. pose_actions: whether the robot's action is a tool pose and not joint angles.
+
+    elements: what state and action call the joints, where not as the model does (`.pos` may follow). zeros, signs: what
+    each measures where the model's angle is 0, and which way it counts. gripper_range: its element closed and open;
+    else the action's limits.
+    """
 
     model: Any
     joints: tuple[str, ...]
@@ -109,6 +114,10 @@ class Kinematics:
     speed: float = 1.5
     acceleration: float = 6.0
     pose_actions: bool = False
+    elements: tuple[str, ...] = ()
+    zeros: tuple[float, ...] = ()
+    signs: tuple[float, ...] = ()
+    gripper_range: tuple[float, float] | None = None
 
 
 @runtime_checkable

@@ -55,6 +55,7 @@ class Cartesian:
         self.kinematics, self.model, self.dt = kinematics, kinematics.model, 1 / fps
         self.action, self._names, self._state = action, list(action.names or ()), list(state.names or ())
         self._columns, self._units = _columns(kinematics, state)
+        self._zeros = np.array(kinematics.zeros or (0.0,) * len(kinematics.joints))
         joints = [self.model.joint(name) for name in kinematics.joints]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dofs = np.array([joint.dofadr[0] for joint in joints])
@@ -128,7 +129,7 @@ class Cartesian:
     def _begin(self, observation: Mapping[str, Sample]) -> None:
         state = observation["observation.state"].value
         q = self.model.qpos0.copy()
-        q[self._qpos] = state[self._columns] * self._units
+        q[self._qpos] = (state[self._columns] - self._zeros) * self._units
         self._configuration.update(q)
         self._posture.set_target(q)
         self._joint_limit.before = self._still
@@ -143,7 +144,7 @@ class Cartesian:
             return 1.0
         low, high = self._gripper_range()
         measured = state.value[self._state.index(self.kinematics.gripper)]
-        return float(np.clip((measured - low) / (high - low), 0, 1))
+        return float(np.clip((measured - low) / (high - low), 0, 1)) if high != low else 1.0
 
     def _solve(self) -> None:
         """One step towards the reference; where no solution is left the arm stays where it is."""
@@ -170,8 +171,8 @@ class Cartesian:
             turns = mink.SO3.from_matrix(axes @ DOWN.T).as_rpy_radians()
             values |= dict(zip(TURNS, self.reference.unwrapped(np.array(turns)), strict=True))
         else:
-            q = self.joints / self._units
-            for name, angle in zip(self.kinematics.joints, q, strict=True):
+            q = self.joints / self._units + self._zeros
+            for name, angle in zip(self.kinematics.elements or self.kinematics.joints, q, strict=True):
                 values[name] = values[f"{name}.pos"] = float(angle)
         if self.kinematics.gripper is not None:
             low, high = self._gripper_range()
@@ -184,8 +185,10 @@ class Cartesian:
             )
 
     def _gripper_range(self) -> tuple[float, float]:
-        """Closed and open in the action's unit: 0 and 1, or its limits where it has any."""
+        """Closed and open in the action's unit: as the robot says, else its limits, else 0 and 1."""
         assert self.kinematics.gripper is not None
+        if self.kinematics.gripper_range is not None:
+            return self.kinematics.gripper_range
         at = self._names.index(self.kinematics.gripper)
         low, high = (
             np.broadcast_to(self.action.info.get(k, v), self.action.size) for k, v in (("low", 0), ("high", 1))
@@ -194,14 +197,17 @@ class Cartesian:
 
 
 def _columns(kinematics: Kinematics, state: Feature) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the state the joints' angles stand, and what one unit there is in rad."""
-    names = list(state.names or ())
+    """Where in the state the joints' angles stand, and what one unit there is in rad, negative for those that count
+    the other way round."""
+    names, wanted = list(state.names or ()), kinematics.elements or kinematics.joints
     units = state.unit if isinstance(state.unit, tuple) else (state.unit,) * state.size
-    found = [names.index(n) if n in names else names.index(f"{n}.pos") if f"{n}.pos" in names else -1
-             for n in kinematics.joints]  # fmt: skip
+    found = [names.index(n) if n in names else names.index(f"{n}.pos") if f"{n}.pos" in names else -1 for n in wanted]
     if -1 in found:
-        raise RobotError(f"the state says nothing of {kinematics.joints[found.index(-1)]}; it has {', '.join(names)}")
-    return np.array(found), np.array([math.pi / 180 if units[at] == "deg" else 1.0 for at in found])
+        raise RobotError(f"the state says nothing of {wanted[found.index(-1)]}; it has {', '.join(names)}")
+    signs = kinematics.signs or (1.0,) * len(found)
+    return np.array(found), np.array(
+        [sign * (math.pi / 180 if units[at] == "deg" else 1.0) for at, sign in zip(found, signs, strict=True)]
+    )
 
 
 def _geoms(model: mujoco.MjModel, dofs: np.ndarray) -> tuple[list[int], list[int]]:

@@ -147,7 +147,8 @@ class Drive:
         if self.joining:
             self.working = True
             return self._send(self.pace.toward(wish, 1 / self.fps, APPROACH))
-        if self.pace.jumps(wish):
+        # A tool's motion is kept near the tool; only its gripper may be told to close at once.
+        if self.pace.jumps(wish) if absolute else not np.isfinite(wish).all():
             self.refused += 1 / self.fps
             return self._send(self._resting(), held=f"{self.actor} jumped; the motion was refused")
         self.refused, self.working = 0.0, True

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from dataengine import plugins
 from dataengine.episode import Feature
 from dataengine.errors import RobotError
-from dataengine.robot import Sample
+from dataengine.robot import Kinematics, Sample
 
 PLUGINS = "discover_packages_path"  # as LeRobot calls it: a package to import first, which registers its own types
 
@@ -25,8 +26,8 @@ class LeRobotRobot:
     """config: `type` and fields of a LeRobot robot. units: of state and action by ending of the name, where LeRobot
     does not say (`{".pos": "deg"}`). fps: ticks a second. calibrate: whether connecting may ask to calibrate, which
     needs a person at the terminal. home_pose: by name, where the robot goes slowly before the first episode.
-    action_limits: `low`, `high` by name; `speed`, `acceleration` one for all. embodiment: what it is called in
-    datasets; else its type.
+    action_limits: `low`, `high` by name; `speed`, `acceleration` one for all. arm: fields of `ArmModel`, by which
+    page, keyboard, gamepad and phone can move its tool. embodiment: what it is called in datasets; else its type.
     """
 
     config: Mapping[str, Any]
@@ -35,6 +36,7 @@ class LeRobotRobot:
     calibrate: bool = False
     home_pose: Mapping[str, float] = field(default_factory=dict)
     action_limits: Mapping[str, Any] = field(default_factory=dict)
+    arm: Mapping[str, Any] = field(default_factory=dict)
     embodiment: str = ""
     now: Callable[[], float] = field(default=time.monotonic, init=False, repr=False)
 
@@ -49,7 +51,8 @@ class LeRobotRobot:
         self._told = list(told)
         if lost := [name for name, kind in seen.items() if kind is not float and not isinstance(kind, tuple)]:
             raise RobotError(f"{self.embodiment}: {', '.join(lost)} is neither a float nor a picture")
-        self._held: np.ndarray | None = None
+        if self.arm:  # only then is it `Kinematic`
+            self.kinematics = self._modelled()
         self._newest: dict[str, Sample] = {}
 
     @property
@@ -134,6 +137,18 @@ class LeRobotRobot:
             self._newest.clear()
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _modelled(self) -> Kinematics:
+        from collectors.teleop.robots.arm_model import ArmModel
+
+        found: Kinematics = plugins.build(ArmModel, self.arm, "arm", "arm").kinematics(self._told)
+        for name, unit in ((name, self._unit(name)) for name in found.elements):
+            if unit not in ("deg", "rad"):
+                raise RobotError(
+                    f"{self.embodiment}: {name} is measured in {unit!r}, no angle; say `units: {{{name}: deg}}` or rad "
+                    "if it is one, or have LeRobot normalise it to degrees (use_degrees)"
+                )
+        return found
 
     def _feature(self, names: list[str], role: Any, **info: Any) -> Feature:
         units = tuple(self._unit(name) for name in names)

@@ -13,11 +13,14 @@ from lerobot.robots import RobotConfig
 from lerobot.teleoperators import TeleoperatorConfig
 
 from collectors.teleop import build
+from collectors.teleop.devices.keyboard import Keyboard
 from collectors.teleop.devices.lerobot import LeRobotDevice
+from collectors.teleop.drive import Drive
 from collectors.teleop.plan import Plan
 from collectors.teleop.robots.lerobot import LeRobotRobot, decoded
-from dataengine.errors import RobotError
+from dataengine.errors import ConfigError, RobotError
 from dataengine.guard import parse_yaml
+from dataengine.robot import Command, Kinematic
 from dataengine.store import Store
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "robots"
@@ -79,6 +82,100 @@ def test_what_is_wrong_is_said_with_what_to_do() -> None:
     made.connect()
     with pytest.raises(RobotError, match="does not answer: no status packet"):
         made.observe()
+
+
+ARM = """
+<mujoco><compiler angle="radian"/><worldbody>
+  <body name="upper"><joint name="pan" axis="0 0 1" range="-3 3" limited="true"/>
+    <geom size=".02" fromto="0 0 0 .3 0 0" type="capsule"/>
+    <body name="lower" pos=".3 0 0"><joint name="elbow" axis="0 0 1" range="-3 3" limited="true"/>
+      <geom size=".02" fromto="0 0 0 .3 0 0" type="capsule"/>
+      <body name="hand" pos=".3 0 0"><geom size=".01"/></body></body></body>
+</worldbody></mujoco>"""
+LINK = "<inertial><mass value='1'/><inertia ixx='1' ixy='0' ixz='0' iyy='1' iyz='0' izz='1'/></inertial>"
+JOINT = (
+    "<joint name='{0}' type='{1}'><parent link='{2}'/><child link='{3}'/><origin xyz='{4} 0 0'/><axis xyz='0 0 1'/>"
+    "<limit lower='-3' upper='3' effort='1' velocity='1'/></joint>"
+)
+URDF = "".join(
+    [
+        "<robot name='arm'><link name='base'/>",
+        *(f"<link name='{name}'>{LINK}</link>" for name in ("upper", "lower", "hand")),
+        JOINT.format("pan", "revolute", "base", "upper", 0),
+        JOINT.format("elbow", "revolute", "upper", "lower", 0.3),
+        JOINT.format("wrist", "fixed", "lower", "hand", 0.3),
+        "</robot>",
+    ]
+)
+
+
+def armed(tmp_path: Path, text: str, **fields: object) -> LeRobotRobot:
+    file = tmp_path / "arm.xml"
+    file.write_text(text)
+    arm = {"model": str(file), "tool": "hand", "joints": {"shoulder.pos": "pan"}, **fields}
+    config = {"type": "loopback", "port": "nowhere", "discover_packages_path": "loopback_lerobot"}
+    return LeRobotRobot(config, units={"gripper.pos": "%", ".pos": "deg"}, arm=arm)
+
+
+class Pushing:
+    """A device that pushes the tool along x and closes the gripper."""
+
+    name = "pushing"
+
+    def start(self, robot: object) -> None: ...
+    def stop(self) -> None: ...
+    def read(self, now: float, observation: object) -> Command:
+        return Command(now, twist=np.array([-0.05, 0, 0, 0, 0, 0]), gripper=0.0)
+
+
+@pytest.mark.parametrize("text", [ARM, URDF], ids=["mjcf", "urdf"])
+def test_a_tool_is_moved_by_the_model_of_an_arm_that_counts_as_it_likes(tmp_path: Path, text: str) -> None:
+    made = armed(tmp_path, text, zero={"elbow.pos": 10.0}, reversed=["elbow.pos"])
+    made.connect()
+    made.robot.at = {"shoulder.pos": 20.0, "elbow.pos": -60.0, "gripper.pos": 80.0}
+
+    def tip() -> np.ndarray:
+        pan, elbow = np.deg2rad(made.robot.at["shoulder.pos"]), np.deg2rad(10.0 - made.robot.at["elbow.pos"])
+        return 0.3 * np.array([np.cos(pan) + np.cos(pan + elbow), np.sin(pan) + np.sin(pan + elbow)])
+
+    drive, begin = Drive(made, Pushing(), 30.0), tip()
+    drive.begin()
+    for tick in range(60):
+        assert not drive.step(tick / 30, made.observe()).held
+    assert tip() - begin == pytest.approx([-0.1, 0.0], abs=0.02)  # it lags a little behind
+    assert made.robot.at["gripper.pos"] == pytest.approx(0.0, abs=1.0)
+
+
+def test_only_an_arm_with_a_model_is_driven_by_its_tool(tmp_path: Path) -> None:
+    assert not isinstance(robot(), Kinematic)
+    Keyboard().start(armed(tmp_path, ARM))
+    with pytest.raises(RobotError, match="use a leader arm"):
+        Keyboard().start(robot())
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "says"),
+    [
+        (ARM, {"model": "nowhere.xml"}, "there is no file nowhere.xml"),
+        ("<mujoco><worldbody>", {}, "is no model that MuJoCo loads"),
+        (ARM, {"tool": "finger"}, "no body or site 'finger'; it has .*hand"),
+        (ARM, {"joints": {}}, r"has no joint for shoulder.pos \(shoulder\); it has elbow, pan"),
+        (ARM, {"joints": {"wrist.pos": "pan"}}, "the action has no wrist.pos; it has shoulder.pos, elbow.pos"),
+    ],
+)
+def test_what_is_wrong_with_the_model_of_an_arm_is_said(
+    tmp_path: Path, text: str, fields: dict[str, object], says: str
+) -> None:
+    with pytest.raises(RobotError, match=says):
+        armed(tmp_path, text, **fields)
+
+
+def test_joints_that_are_no_angles_move_no_model(tmp_path: Path) -> None:
+    made = armed(tmp_path, ARM)
+    with pytest.raises(RobotError, match=r"shoulder\.pos is measured in '%', no angle"):
+        LeRobotRobot(made.config, units={".pos": "%"}, arm=made.arm)
+    with pytest.raises(ConfigError, match="arm needs tool"):
+        LeRobotRobot(made.config, arm={"model": "arm.xml"})
 
 
 def test_a_leader_with_other_joints_is_refused_by_name() -> None:
