@@ -1,0 +1,287 @@
+"""From landmarks in pictures to metres: one camera, a hand of known or usual size.
+
+A learned tracker says well where a landmark stands in the picture, and badly how wide a hand is, so the scale of its
+"world" landmarks is no distance. But wrist, root of the thumb and knuckles are a rigid body, and many views of a rigid
+body say what shape it is. `calibrate` finds this person's palm from a clip (bundle adjustment over poses and shape with
+the average palm as a prior; Triggs et al. 2000, the reduced system of §6); `lift` then takes each frame's distance from
+the palm and goes out along the fingers, bone by bone, each landmark on its own ray. Size alone stays unknown to one
+camera: it is given, or that of an average adult with its spread.
+
+Camera frame: x right, y down, z forward [m]. Rays: `(…, 2)`, x/z and y/z, undistorted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from scipy.spatial.transform import Rotation
+
+from dataengine import hands
+from dataengine.errors import DataEngineError
+
+FEWEST = 8  # frames a palm can be calibrated from
+MOST = 120  # frames that are looked at for it, spread over the clip
+STEPS, ENOUGH = 60, 1e-6
+LOOSE = 0.008  # [m] a palm may differ from the average one at each landmark
+NOISE = 1.5e-3  # of a ray: what a landmark is off where nothing is known yet
+ODD = 5.0  # times the usual cost: such a frame says nothing of the palm
+SURE = 0.5  # of the cost: so much better the pose seen in the mirror must be to be believed
+SHAPE_SPREAD = 0.04  # relative, of a distance: what calibration leaves of the palm's shape, as a stereo pair judged it
+ROBUST = 2.0  # times the noise: from there on a landmark counts less (Huber 1964)
+
+
+class Palm(NamedTuple):
+    """A person's palm. points: `(6, 3)` of `hands.PALM` [m]. size: wrist to middle knuckle [m]. spread: relative
+    standard deviation of distances, from size and shape. noise: of rays. frames: how many it was seen in."""
+
+    points: np.ndarray
+    size: float
+    spread: float
+    noise: float
+    frames: int
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Hands in front of the camera; NaN where there is none.
+
+    points: `(T, 21, 3)` [m]. rotation: `(T, 3, 3)`, axes of the palm as columns (x to the thumb's side of a right hand,
+    y to the fingers, z out of the palm). sigma: `(T,)` standard deviation of the wrist's distance [m], of the size of
+    the hand included. residual: `(T,)` how far the palm's landmarks are from where the palm would show them, in rays.
+    """
+
+    points: np.ndarray
+    rotation: np.ndarray
+    sigma: np.ndarray
+    residual: np.ndarray
+
+
+def calibrate(rays: np.ndarray, world: np.ndarray, *, right: bool, size: float | None = None) -> Palm:
+    """The palm of one hand from a clip. rays: `(T, 21, 2)`, world: `(T, 21, 3)` as the tracker says, axes as the
+    camera's, NaN where it found none. size: wrist to middle knuckle [m] where it was measured.
+
+    Raises `DataEngineError` for fewer than `FEWEST` frames.
+    """
+    seen = np.flatnonzero(np.isfinite(rays).all((1, 2)) & np.isfinite(world).all((1, 2)))
+    if len(seen) < FEWEST:
+        raise DataEngineError(f"a hand is seen in {len(seen)} frames; its palm needs {FEWEST}")
+    some = seen[np.linspace(0, len(seen) - 1, min(MOST, len(seen))).astype(int)]
+    known = size if size is not None else hands.SIZE
+    prior = hands.palm(right=right) * (known / hands.SIZE)
+    looked, noise = rays[some][:, list(hands.PALM)], NOISE
+    shape = prior
+    for _ in range(3):  # with the noise there is, and without the frames that look like no palm
+        posed = _posed(shape, looked, world[some], noise)
+        fine = posed.cost <= max(ODD * float(np.median(posed.cost)), 1e-9)
+        pose, shape = _adjust(looked[fine], posed.pose[fine], shape, prior, noise)
+        noise = max(1.4826 * float(np.median(np.abs(_errors(looked[fine], pose, shape)))), 1e-5)
+    scale = known / float(np.linalg.norm(shape[3] - shape[0]))
+    spread = float(np.hypot(SHAPE_SPREAD, 0.01 if size is not None else hands.SIZE_SPREAD))
+    return Palm(shape * scale, known, spread, noise, len(some))
+
+
+def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
+    """Every frame's hand; rays and world as for `calibrate`."""
+    count = len(rays)
+    seen = np.flatnonzero(np.isfinite(rays).all((1, 2)) & np.isfinite(world).all((1, 2)))
+    points, rotation = np.full((count, 21, 3), np.nan), np.full((count, 3, 3), np.nan)
+    sigma, residual = np.full(count, np.nan), np.full(count, np.nan)
+    if not len(seen):
+        return Lifted(points, rotation, sigma, residual)
+    looked = rays[seen][:, list(hands.PALM)]
+    pose, _, mirrored = _posed(palm.points, looked, world[seen], palm.noise)
+    turn = Rotation.from_rotvec(pose[:, :3]).as_matrix()
+    stands = palm.points @ turn.transpose(0, 2, 1) + pose[:, None, 3:]
+    depths = world[seen, :, 2] * np.where(mirrored, -1.0, 1.0)[:, None]
+    points[seen] = _fingers(rays[seen], depths, stands[..., 2], palm.size / hands.SIZE)
+    rotation[seen] = turn
+    residual[seen] = np.sqrt((_errors(looked, pose, palm.points) ** 2).mean((1, 2)))
+    normal = _system(looked, pose, palm.points, palm.noise).normal
+    spread = np.linalg.inv(normal)[:, 5, 5] * np.maximum(residual[seen] / palm.noise, 1.0) ** 2
+    sigma[seen] = np.sqrt(spread + (palm.spread * points[seen, 0, 2]) ** 2)
+    return Lifted(points, rotation, sigma, residual)
+
+
+# -- poses and shape of the palm ---------------------------------------------------------------------------------
+
+
+class _Posed(NamedTuple):
+    """pose `(T, 6)`: rotation vector and place. cost `(T,)`. mirrored `(T,)`: the tracker's depths are wrong."""
+
+    pose: np.ndarray
+    cost: np.ndarray
+    mirrored: np.ndarray
+
+
+def _posed(shape: np.ndarray, rays: np.ndarray, world: np.ndarray, noise: float) -> _Posed:
+    """Of a known palm. A tracker that takes a left hand for a right one, or the back for the palm, gives depths as in a
+    mirror: such a start is tried too."""
+    found = []
+    for towards in (1.0, -1.0):
+        pose, _ = _adjust(rays, _first_poses(shape, rays, world * [1.0, 1.0, towards]), shape, None, noise)
+        found.append((pose, _cost(rays, pose, shape, None, noise)))
+    (pose, cost), (mirrored, other) = found
+    better = other < SURE * cost
+    return _Posed(np.where(better[:, None], mirrored, pose), np.where(better, other, cost), better)
+
+
+def _first_poses(shape: np.ndarray, rays: np.ndarray, world: np.ndarray) -> np.ndarray:
+    """`(T, 6)` rotation vector and place: turned as the tracker's own landmarks are (Kabsch 1976), where the rays then
+    fit best."""
+    theirs = world[:, list(hands.PALM)]
+    covariance = np.einsum("ki,tkj->tij", shape - shape.mean(0), theirs - theirs.mean(1, keepdims=True))
+    u, _, vt = np.linalg.svd(covariance)
+    flip = np.ones((len(rays), 3))
+    flip[:, 2] = np.sign(np.linalg.det(u @ vt))
+    turn = ((u * flip[:, None]) @ vt).transpose(0, 2, 1)
+    about = shape @ turn.transpose(0, 2, 1)
+    # x - u z = 0 for every landmark is linear in the place.
+    rows = np.zeros((len(rays), 12, 3))
+    rows[:, 0::2, 0] = rows[:, 1::2, 1] = 1
+    rows[:, 0::2, 2], rows[:, 1::2, 2] = -rays[..., 0], -rays[..., 1]
+    wanted = np.empty((len(rays), 12))
+    wanted[:, 0::2] = rays[..., 0] * about[..., 2] - about[..., 0]
+    wanted[:, 1::2] = rays[..., 1] * about[..., 2] - about[..., 1]
+    squares = np.einsum("tri,trj->tij", rows, rows) + 1e-9 * np.eye(3)
+    place = np.linalg.solve(squares, np.einsum("tri,tr->ti", rows, wanted)[..., None])[..., 0]
+    place[:, 2] = np.maximum(place[:, 2], 0.05)
+    return np.concatenate([Rotation.from_matrix(turn).as_rotvec(), place], 1)
+
+
+def _errors(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """`(T, 6, 2)`: where the palm would be seen, less where it is."""
+    points = shape @ Rotation.from_rotvec(pose[:, :3]).as_matrix().transpose(0, 2, 1) + pose[:, None, 3:]
+    return points[..., :2] / np.maximum(points[..., 2:], 1e-3) - rays
+
+
+def _derivatives(pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the errors: `(T, 6, 2, 6)` by a small turn in the camera frame and the place, `(T, 6, 2, 3)` by the point."""
+    turn = Rotation.from_rotvec(pose[:, :3]).as_matrix()
+    about = shape @ turn.transpose(0, 2, 1)
+    points = about + pose[:, None, 3:]
+    z = np.maximum(points[..., 2], 1e-3)
+    seen = np.zeros((*z.shape, 2, 3))
+    seen[..., 0, 0] = seen[..., 1, 1] = 1 / z
+    seen[..., 0, 2], seen[..., 1, 2] = -points[..., 0] / z**2, -points[..., 1] / z**2
+    cross = np.zeros((*z.shape, 3, 3))  # d(turn · p) by a small turn w is w × about = -[about]× w
+    x, y, w = about[..., 0], about[..., 1], about[..., 2]
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = w, -y, x
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = -w, y, -x
+    return np.concatenate([seen @ cross, seen], -1), seen @ turn[:, None]
+
+
+def _weights(errors: np.ndarray, noise: float) -> np.ndarray:
+    """`(T, 6)`: one over the variance, less for landmarks that are far off."""
+    off = np.linalg.norm(errors, axis=-1) / noise
+    return np.minimum(1.0, ROBUST / np.maximum(off, 1e-9)) / noise**2
+
+
+def _adjust(
+    rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Poses, and with a prior the shape too, that explain the rays: Levenberg-Marquardt; every pose is damped by
+    itself, since no frame knows of another but through the shape."""
+    damping = np.full(len(pose), 1e-3)
+    cost = _cost(rays, pose, shape, prior, noise)
+    for _ in range(STEPS):
+        step, change = _step(rays, pose, shape, prior, noise, damping)
+        tried = np.concatenate(
+            [
+                (Rotation.from_rotvec(step[:, :3]) * Rotation.from_rotvec(pose[:, :3])).as_rotvec(),
+                pose[:, 3:] + step[:, 3:],
+            ],
+            1,
+        )
+        new_shape = shape + change
+        new = _cost(rays, tried, new_shape, prior, noise)
+        if prior is None:  # frames are taken or left one by one
+            better = new < cost
+            pose, done = np.where(better[:, None], tried, pose), (cost - new < ENOUGH * cost) & better
+            cost = np.where(better, new, cost)
+            damping = np.where(better, damping / 3, damping * 4)
+            if (done | (damping > 1e6)).all():
+                break
+        elif new.sum() < cost.sum():
+            done = cost.sum() - new.sum() < ENOUGH * cost.sum()
+            pose, shape, cost, damping = tried, new_shape, new, damping / 3
+            if done:
+                break
+        else:
+            damping = damping * 4
+            if damping[0] > 1e6:
+                break
+    return pose, shape
+
+
+class _System(NamedTuple):
+    """Normal equations. normal `(T, 6, 6)`, slope `(T, 6)` of the poses; mixed `(T, 6, 18)`; points `(6, 3, 3)` and
+    pull `(6, 3)` of the shape."""
+
+    normal: np.ndarray
+    slope: np.ndarray
+    mixed: np.ndarray
+    points: np.ndarray
+    pull: np.ndarray
+
+
+def _system(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, noise: float) -> _System:
+    errors = _errors(rays, pose, shape)
+    by_pose, by_point = _derivatives(pose, shape)
+    weight = _weights(errors, noise)
+    return _System(
+        np.einsum("tkci,tk,tkcj->tij", by_pose, weight, by_pose),
+        np.einsum("tkci,tk,tkc->ti", by_pose, weight, errors),
+        np.einsum("tkci,tk,tkcj->tikj", by_pose, weight, by_point).reshape(len(pose), 6, -1),
+        np.einsum("tkci,tk,tkcj->kij", by_point, weight, by_point),
+        np.einsum("tkci,tk,tkc->ki", by_point, weight, errors),
+    )
+
+
+def _step(
+    rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float, damping: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    system = _system(rays, pose, shape, noise)
+    diagonal = damping[:, None] * np.einsum("tii->ti", system.normal) + 1e-9
+    normal = system.normal + np.einsum("ti,ij->tij", diagonal, np.eye(6))
+    if prior is None:
+        return -np.linalg.solve(normal, system.slope[..., None])[..., 0], np.zeros_like(shape)
+    solved = np.linalg.solve(normal, np.concatenate([system.mixed, system.slope[..., None]], -1))
+    whole = scipy.linalg.block_diag(*system.points) + np.eye(18) / LOOSE**2
+    reduced = whole - np.einsum("tij,tik->jk", system.mixed, solved[..., :-1])
+    reduced[np.diag_indices(18)] *= 1 + damping[0]
+    pull = (system.pull + (shape - prior) / LOOSE**2).ravel()
+    change = -np.linalg.solve(reduced, pull - np.einsum("tij,ti->j", system.mixed, solved[..., -1]))
+    return -(solved[..., -1] + solved[..., :-1] @ change), change.reshape(6, 3)
+
+
+def _cost(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float) -> np.ndarray:
+    """`(T,)` of every frame; the prior's share is spread over them. Huber's."""
+    off = np.linalg.norm(_errors(rays, pose, shape), axis=-1) / noise
+    cost = np.where(off < ROBUST, off**2 / 2, ROBUST * (off - ROBUST / 2)).sum(1)
+    cost[pose[:, 5] < 0.02] = np.inf  # behind the camera, or on its lens
+    return cost if prior is None else cost + ((shape - prior) ** 2).sum() / (2 * LOOSE**2 * len(pose))
+
+
+# -- fingers -----------------------------------------------------------------------------------------------------
+
+
+def _fingers(rays: np.ndarray, said: np.ndarray, palm: np.ndarray, scale: float) -> np.ndarray:
+    """`(T, 21, 3)`: the palm's landmarks on their rays, as far as `palm` `(T, 6)`; from there every landmark where its
+    ray is one bone from the last – of the two such places the one that the tracker's own depths `said` `(T, 21)` are
+    nearer to; where the ray is farther than that, the nearest point on it."""
+    along = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], -1)
+    points = np.full(along.shape, np.nan)
+    points[:, list(hands.PALM)] = along[:, list(hands.PALM)] * palm[..., None]
+    for parent, child, length in hands.PHALANGES:
+        ray, before = along[:, child], points[:, parent]
+        a, b = (ray**2).sum(1), (ray * before).sum(1)
+        room = b**2 - a * ((before**2).sum(1) - (length * scale) ** 2)
+        reach = np.sqrt(np.maximum(room, 0.0))
+        near, far = (b - reach) / a, (b + reach) / a
+        wanted = before[:, 2] + (said[:, child] - said[:, parent]) * scale
+        depth = np.where(np.abs(near - wanted) <= np.abs(far - wanted), near, far)
+        points[:, child] = ray * depth[:, None]
+    return points

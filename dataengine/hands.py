@@ -1,0 +1,50 @@
+"""The 21 landmarks of a hand, numbered as MediaPipe does, and what anatomy says of them. Lengths in m.
+
+Bone lengths are means of adults (Buryanov & Kotiuk 2010, "Proportions of hand segments", soft tissue of the fingertips
+included); the palm is put together from their metacarpals and the breadth of a hand. They are where an estimate begins,
+not what it ends with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+LANDMARKS = (
+    "wrist",
+    *(f"thumb_{joint}" for joint in ("cmc", "mcp", "ip", "tip")),
+    *(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip")),
+)
+WRIST, MIDDLE_KNUCKLE = 0, 9
+TIPS = (4, 8, 12, 16, 20)
+# The landmarks that hardly move against one another: wrist, root of the thumb, knuckles.
+PALM = (0, 1, 5, 9, 13, 17)
+
+SIZE, SIZE_SPREAD = 0.090, 0.05  # wrist to middle knuckle of an adult [m], and its relative standard deviation
+
+# `(6, 3)` of a right hand that shows its palm to the viewer with the fingers up: x to the thumb, y to the fingers,
+# z out of the palm.
+RIGHT_PALM = np.array(
+    [
+        (0.000, 0.000, 0.000),
+        (0.030, 0.024, 0.010),
+        (0.024, 0.089, 0.000),
+        (0.002, 0.090, -0.003),
+        (-0.018, 0.084, -0.001),
+        (-0.036, 0.074, 0.004),
+    ]
+)
+
+# `(parent, child, length)` from the palm outwards, for a hand of `SIZE`.
+PHALANGES = (
+    (1, 2, 0.0462), (2, 3, 0.0316), (3, 4, 0.0254),
+    (5, 6, 0.0398), (6, 7, 0.0224), (7, 8, 0.0196),
+    (9, 10, 0.0446), (10, 11, 0.0263), (11, 12, 0.0213),
+    (13, 14, 0.0414), (14, 15, 0.0257), (15, 16, 0.0212),
+    (17, 18, 0.0327), (18, 19, 0.0181), (19, 20, 0.0197),
+)  # fmt: skip
+
+
+def palm(*, right: bool) -> np.ndarray:
+    """`(6, 3)` of an average hand; a left one is the mirror image."""
+    return RIGHT_PALM if right else RIGHT_PALM * [-1.0, 1.0, 1.0]
