@@ -184,7 +184,7 @@ def _adjust(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Poses, and with a prior the shape too, that explain the rays: Levenberg-Marquardt; every pose is damped by
     itself, since no frame knows of another but through the shape."""
-    damping = np.full(len(pose), 1e-3)
+    damping: np.ndarray = np.full(len(pose), 1e-3)
     cost = _cost(rays, pose, shape, prior, noise)
     for _ in range(STEPS):
         step, change = _step(rays, pose, shape, prior, noise, damping)
