@@ -156,7 +156,7 @@ def _fit(
     config, pool = spec.config, frames.frames_of(train=True)
     words = torch.from_numpy(spec.vocabulary.encode(frames.instructions)).to(config.device)
     weights = list(model.parameters())
-    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
     done = load_run(out / "resume", model, average, optimizer) or {"step": 0, "seconds": [0, 0]}
     first, earlier = int(done["step"]), _clocks() - np.asarray(done["seconds"], float)
     rows = [row for row in read_losses(out / "loss.jsonl") if row["step"] < first]
