@@ -61,13 +61,28 @@ def generation_of(path: Path) -> int | None:
 
 def read(store: Store, ids: Collection[str]) -> pa.Table:
     """Rows of these episodes. Those that have none, from an older engine, are decoded for it."""
-    parts, missing = [SCHEMA.empty_table()], set(ids) if store.cameras else set()
-    for path in reversed(paths(store.root)):  # the last word counts
-        table = load(path)
-        table = table.filter(pc.is_in(table.column("episode_id"), pa.array(list(missing), pa.string())))
-        missing -= set(table.column("episode_id").to_pylist())
-        parts.append(table)
+    parts = known(store.root, _lengths(store, ids) if store.cameras else {})
+    missing = set(ids if store.cameras else ()) - {i for part in parts for i in part["episode_id"].to_pylist()}
     return pa.concat_tables([*parts, to_table({i: _decoded(store, i, store.cameras) for i in sorted(missing)})])
+
+
+def known(root: Path, lengths: Mapping[str, int]) -> list[pa.Table]:
+    """Rows of episodes so long, from the last file that speaks of each; none for one that is said to have more frames
+    than it has: older engines added to a store's first episode what was committed with it."""
+    parts, missing = [SCHEMA.empty_table()], set(lengths)
+    for path in reversed(paths(root)):
+        table = load(path)
+        table = table.filter(pc.is_in(table["episode_id"], pa.array(list(missing), pa.string())))
+        said = table["episode_id"].to_pylist()
+        missing -= set(said)
+        wrong = {i for i, n in zip(said, table["frames"].to_pylist(), strict=True) if n > lengths[i]}
+        parts.append(table.filter(pc.invert(pc.is_in(table["episode_id"], pa.array(list(wrong), pa.string())))))
+    return parts
+
+
+def _lengths(store: Store, ids: Collection[str]) -> dict[str, int]:
+    length = store.table_of_episodes.length
+    return {identity: int(length[store.index(identity)]) for identity in ids}
 
 
 def sketches(table: pa.Table) -> dict[str, dict[str, stats.Sketch]]:
@@ -85,8 +100,8 @@ def sampled(store: Store) -> bool:
     for path in paths(store.root):  # the last word counts
         table = load(path, ["episode_id", "frames"]).group_by("episode_id").aggregate([("frames", "min")])
         least |= dict(zip(table.column("episode_id").to_pylist(), table.column("frames_min").to_pylist(), strict=True))
-    lengths = zip(store.ids, store.table_of_episodes.length.tolist(), strict=True)
-    return bool(store.cameras) and any(least.get(identity, 0) < length for identity, length in lengths)
+    lengths = _lengths(store, store.ids).items()
+    return bool(store.cameras) and any(least.get(identity, 0) != length for identity, length in lengths)
 
 
 def counted(store: Store, ids: Collection[str]) -> pa.Table:

@@ -13,7 +13,7 @@ frames – never a mean of its episodes' quantiles, outside of which most frames
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,10 +208,11 @@ def take_in(sketches: dict[str, Sketch], key: str, column: np.ndarray, feature: 
 
 
 def merge_in(sketches: dict[str, Sketch], key: str, sketch: Sketch) -> None:
+    """Add a sketch, which stays as it is, to what a store knows."""
     if key in sketches:
         sketches[key].merge(sketch)
     else:
-        sketches[key] = sketch
+        sketches[key] = replace(sketch)
 
 
 def summarise_column(column: np.ndarray, feature: Feature) -> dict[str, np.ndarray]:

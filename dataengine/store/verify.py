@@ -65,7 +65,8 @@ def _verify(root: Path, deep: bool, quick: bool) -> VerifyReport:
         problems += videos.check(index, deep=deep, quick=quick)
     problems += verify_files.strays(root, {*_named(store)}, store.commit)
     problems += _labels(store, found, quick)
-    if store.cameras and commit and (missing := verify_files.coverage(root, set(store.ids))):
+    lengths = dict(zip(store.ids, store.table_of_episodes.length.tolist(), strict=True))
+    if store.cameras and commit and (missing := verify_files.coverage(root, lengths)):
         problems.append(Problem("missing", layout.CAMERAS, missing, read="an edit decodes their videos for it"))
     problems += verify_files.history(found, commit.edits if commit else (), quick)
     under_way = commit is not None and verify_files.under_way(root, layout.STATS, commit.sha256[layout.STATS])

@@ -216,15 +216,17 @@ def strays(root: Path, named: set[str], commit: Commit | None) -> Iterator[Probl
                 yield Problem("stray", relative, "belongs to no episode", read=read)
 
 
-def coverage(root: Path, ids: set[str]) -> str | None:
-    """What is missing of the statistics of pictures; None if nothing is, or there never were any."""
+def coverage(root: Path, lengths: Mapping[str, int]) -> str | None:
+    """What is missing of the statistics of pictures; None if nothing is, or there never were any. lengths: frames of
+    every episode by id."""
+    if not camera_stats.paths(root):
+        return None
     try:
-        tables = [camera_stats.load(path, ["episode_id"]) for path in camera_stats.paths(root)]
-        known = {identity for table in tables for identity in table["episode_id"].to_pylist()}
+        known = {i for table in camera_stats.known(root, lengths) for i in table["episode_id"].to_pylist()}
     except UNREADABLE:
         return None  # damaged, and named already
-    without = ids - known
-    return f"has nothing about the pictures of {names(without)}" if known and without else None
+    without = lengths.keys() - known
+    return f"has nothing right about the pictures of {names(without)}" if without else None
 
 
 def history(found: Files, edits: Sequence[Mapping[str, Any]], quick: bool) -> Iterator[Problem]:

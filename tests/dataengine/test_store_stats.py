@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from store_made import FPS, FRONT, SMALL, store_of
+from store_made import FPS, FRONT, SMALL, episode, store_of
 
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError
-from dataengine.store import Edit, Store, history, stats
+from dataengine.store import Edit, Store, camera_stats, history, stats
+from dataengine.store.gather import append_all
 from dataengine.store.picture_stats import PictureStats
 from dataengine.store.stats import ALPHA, QUANTILES, Sketch, sketch_column
 
@@ -115,6 +116,38 @@ def test_kept_and_read_again() -> None:
             np.testing.assert_array_equal(value, after[key].summary()[name])
     with pytest.raises(ValueError, match="different centres"):
         after["action"].merge(sketch_column(values[5:], FEATURE))
+
+
+def test_pictures_of_episodes_that_were_committed_together_stay_apart(tmp_path: Path) -> None:
+    """Each keeps its own statistics, so that those of the store stay right when one goes."""
+    append_all([episode(seed, 10 + seed, SMALL) for seed in range(3)], tmp_path / "s")
+    together = Store.open(tmp_path / "s")
+    said = camera_stats.sketches(camera_stats.read(together, together.ids))
+    assert [said[identity][FRONT].frames for identity in together.ids] == [10, 11, 12]
+    Edit(together).delete([1]).commit()
+    shown = np.concatenate([np.stack(list(episode(n, 10 + n, SMALL).clips[FRONT].frames())) / 255 for n in (0, 2)])
+    check_pictures(together.reload().stats()[FRONT], shown)
+
+
+def test_an_episode_that_others_were_added_to_is_named_and_counted_anew(tmp_path: Path) -> None:
+    """As engines left the first episode of a store when several were committed together."""
+    store = store_of(tmp_path / "s", [10, 11, 12])
+    first, *_ = camera_stats.paths(store.root)
+    sketch = camera_stats.sketches(camera_stats.load(first))
+    sketch[store.ids[0]][FRONT].merge(sketch_of(store, 1))
+    first.unlink()
+    camera_stats.write(store.root, 1, camera_stats.to_table(sketch))
+    assert f"nothing right about the pictures of {store.ids[0]!r}" in str(store.verify())
+    Edit(store).delete([2]).commit()
+    shown = np.concatenate([np.stack(list(store.clip(n, FRONT).frames())) / 255 for n in range(2)])
+    assert store.reload().verify().ok
+    np.testing.assert_allclose(np.ravel(store.stats()[FRONT]["mean"]), shown.mean((0, 1, 2)), atol=2 / 255)
+    assert store.stats()[FRONT]["count"] == 21
+
+
+def sketch_of(store: Store, index: int) -> Sketch:
+    """Of the pictures of one episode's camera."""
+    return camera_stats.sketches(camera_stats.read(store, [store.ids[index]]))[store.ids[index]][FRONT]
 
 
 def test_copied_videos_are_counted_whole_when_asked(tmp_path: Path) -> None:
