@@ -54,7 +54,7 @@ def main() -> None:
     collected = time.monotonic() - begin
     config = PolicyConfig(
         image_size=args.image_size,
-        strides=(3, 2, 2, 2),  # as many tokens as from 64 pixels, but the shapes can be told apart
+        strides=(3, 2, 2, 2),  # as many tokens, and steps as fast, as 64 pixels and strides of 2
         steps=args.steps,
         seed=args.seed,
         save_every=500,

@@ -1,6 +1,6 @@
 """The model: pictures, numbers and an instruction become memory tokens; a head turns them into an action chunk.
 
-    pictures (B, C, S, S, 3) uint8 ──conv stem per camera, FiLM by the text──► (S/16)² tokens each ┐
+    pictures (B, C, S, S, 3) uint8 ──conv stem per camera, FiLM by the text──► (S/stride)² tokens ─┐
     state    (B, D) normalised     ──linear──────────────────────────────────► 1 token ──────────┼─ encoder ─► memory
     words    (B, L) int64          ──mean embedding, two layers──► text ─────► 1 token ──────────┘    (B, M, width)
 
@@ -211,7 +211,7 @@ def check_device(name: str) -> None:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Let torch use this many threads: on convolutions this small a second one costs more than it brings."""
+    """Let torch use this many threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
