@@ -54,6 +54,11 @@ class ActionSpace:
     def relative(self) -> tuple[str, ...]:
         return tuple(name for name, place in zip(self.names, self.state, strict=True) if place >= 0)
 
+    @property
+    def grippers(self) -> list[int]:
+        """Places of the elements that say how far a gripper is open."""
+        return [i for i, name in enumerate(self.names) if _GRIPPER.search(name)]
+
     def encode(self, chunks: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Actions `(N, H, A)` and the states `(N, S)` they start from → targets `(N, H, D)` float64."""
         targets = self.difference(chunks, self._reference(state)[:, None])

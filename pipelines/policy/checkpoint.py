@@ -25,7 +25,7 @@ from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_json
 from dataengine.plugins import load
 from pipelines.policy.heads import FlowHead, L1Head, TokenHead
-from pipelines.policy.model import VLA, Encoder, check_device
+from pipelines.policy.model import VLA, ActionHead, Encoder, check_device
 from pipelines.policy.spec import Spec
 
 
@@ -35,11 +35,14 @@ def build(spec: Spec, tokenizer: Any = None, lengths: tuple[int, int] = (0, 0)) 
     words = len(spec.vocabulary.known)
     encoder = Encoder(config, cameras=len(spec.cameras), state_size=spec.state_size, words=words)
     size = spec.space.target_size
+    head: ActionHead
     if config.head == "l1":
-        return VLA(encoder, L1Head(config, size))
-    if config.head == "flow":
-        return VLA(encoder, FlowHead(config, size))
-    return VLA(encoder, TokenHead(config, size, tokenizer, lengths))
+        head = L1Head(config, size)
+    elif config.head == "flow":
+        head = FlowHead(config, size)
+    else:
+        head = TokenHead(config, size, tokenizer, lengths)
+    return VLA(encoder, head, config, size)
 
 
 def save_policy(folder: Path, spec: Spec, model: VLA, trained: Mapping[str, Any]) -> None:

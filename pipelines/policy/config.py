@@ -20,6 +20,8 @@ class PolicyConfig:
     head: `l1` regresses the chunk; `flow` learns a velocity field from noise to the chunk; `fast` and `bins` write
     it token by token, with the tokenizer of that name.
     chunk, execute: actions predicted at once, and how many of them are run before looking again.
+    waypoint: weight of the error of where the motion will arrive (the next change of a gripper, or the end); 0 leaves
+    it out, and with it what makes things of like colour be told apart.
     relative: names of action elements to predict relative to the state at the chunk's start; None takes every
     element that has its like in the state, grippers excepted; an empty list predicts plain actions.
     cameras, observations: feature keys to look at; None takes every colour camera, every numeric `observation.*`.
@@ -36,6 +38,7 @@ class PolicyConfig:
     head: Head = "l1"
     chunk: int = 8
     execute: int = 4
+    waypoint: float = 1.0
     relative: tuple[str, ...] | None = None
     cameras: tuple[str, ...] | None = None
     observations: tuple[str, ...] | None = None
@@ -71,7 +74,7 @@ class PolicyConfig:
             self._at_least(name, 1)
         for name in ("flow_steps", "flow_draws", "steps", "batch", "save_every", "threads"):
             self._at_least(name, 1)
-        for name in ("encoder_layers", "warmup", "shift", "weight_decay"):
+        for name in ("encoder_layers", "warmup", "shift", "weight_decay", "waypoint"):
             self._at_least(name, 0)
         if max(self.encoder_layers, self.decoder_layers, len(self.channels)) > 64:
             raise ConfigError("more than 64 layers are not a model of this size")

@@ -64,6 +64,19 @@ class Frames:
         rows = at[:, None] + np.arange(length)
         return self.action[np.minimum(rows, last[:, None])], rows <= last[:, None]
 
+    def waypoints(self, grippers: list[int]) -> np.ndarray:
+        """`(N,)` the frame at which what is under way will be done: where a gripper next opens or closes, or the
+        episode ends (key frames as in James and Davison 2022, "Q-attention"). grippers: elements of the action."""
+        grip = self.action[:, grippers]
+        closed = grip > (grip.min(0) + grip.max(0)) / 2 if len(grip) else np.zeros(grip.shape, bool)
+        here = np.arange(len(grip))
+        turns = np.zeros(len(grip), bool)
+        turns[1:] = (closed[1:] != closed[:-1]).any(1)
+        turns[self.start] = False  # another episode's gripper says nothing
+        turns[self.stop - 1] = True
+        following = np.minimum.accumulate(np.where(turns, here, len(grip))[::-1])[::-1]
+        return np.minimum(np.append(following[1:], len(grip) - 1), self.stop[self.episode] - 1)
+
     def look(self, at: np.ndarray) -> np.ndarray:
         """Pictures `(n, C, size, size, 3)` uint8 of frames `at`."""
         if not self.pictures:

@@ -118,10 +118,10 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """Queries `(B, N, width)` that look at the memory; what the heads have in common."""
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, config: PolicyConfig, layers: int | None = None) -> None:
         super().__init__()
         self.film = FiLM(config.width, config.width)
-        self.blocks = nn.ModuleList(Block(config, cross=True) for _ in range(config.decoder_layers))
+        self.blocks = nn.ModuleList(Block(config, cross=True) for _ in range(layers or config.decoder_layers))
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, queries: Tensor, memory: Tensor, text: Tensor, causal: bool = False) -> Tensor:
@@ -132,7 +132,11 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Observation and instruction to memory tokens."""
+    """Observation and instruction to memory tokens; the last of them, where the config asks for it, is the waypoint's.
+
+    To tell where the motion will arrive is what teaches to find the thing that the words name: in the next few actions
+    it hardly shows, and two things of one colour are then taken for one another.
+    """
 
     def __init__(self, config: PolicyConfig, *, cameras: int, state_size: int, words: int) -> None:
         super().__init__()
@@ -144,6 +148,8 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.kind = nn.Parameter(0.02 * torch.randn(2 + cameras, width))  # what sort of token: text, state, camera i
         self.blocks = nn.ModuleList(Block(config, cross=False) for _ in range(config.encoder_layers))
+        self.waypoint = Decoder(config, layers=1) if config.waypoint else None
+        self.query = nn.Parameter(0.02 * torch.randn(1, width)) if config.waypoint else None
 
     def forward(self, pictures: Tensor, state: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """pictures `(B, C, S, S, 3)` uint8, state `(B, D)`, words `(B, L)` (0 pads) → memory, text `(B, width)`."""
@@ -159,6 +165,9 @@ class Encoder(nn.Module):
         memory = torch.cat(tokens, dim=1)
         for block in self.blocks:
             memory = block(memory)
+        if self.waypoint is not None and self.query is not None:
+            far = self.waypoint(self.query.expand(len(memory), -1, -1), memory, text)
+            memory = torch.cat([memory, far], dim=1)
         return memory, text
 
 
@@ -173,21 +182,33 @@ class ActionHead(nn.Module, ABC):
 
 
 class VLA(nn.Module):
-    """Encoder and head."""
+    """Encoder and head. size: D, the numbers of one action in target space."""
 
-    def __init__(self, encoder: Encoder, head: ActionHead) -> None:
+    def __init__(self, encoder: Encoder, head: ActionHead, config: PolicyConfig, size: int) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.weight = encoder, head, config.waypoint
+        self.waypoint = nn.Linear(config.width, size) if config.waypoint else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # a fifth faster, and the order pictures arrive in
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     def loss(
-        self, pictures: Tensor, state: Tensor, words: Tensor, target: Tensor, valid: Tensor, draw: torch.Generator
+        self,
+        pictures: Tensor,
+        state: Tensor,
+        words: Tensor,
+        target: Tensor,
+        valid: Tensor,
+        far: Tensor,
+        draw: torch.Generator,
     ) -> Tensor:
-        """target `(B, chunk, D)` normalised, valid `(B, chunk)` bool; `draw` is the only randomness."""
+        """target `(B, chunk, D)` and far, the next waypoint, `(B, D)`, normalised; valid `(B, chunk)` bool; `draw` is
+        the only randomness."""
         memory, text = self.encoder(pictures, state, words)
-        return self.head.loss(memory, text, target, valid, draw)
+        loss = self.head.loss(memory, text, target, valid, draw)
+        if self.waypoint is not None:
+            loss = loss + self.weight * (self.waypoint(memory[:, -1]).float() - far).abs().mean()
+        return loss
 
     @torch.inference_mode()
     def act(self, pictures: Tensor, state: Tensor, words: Tensor, draw: torch.Generator) -> Tensor:

@@ -95,7 +95,7 @@ class Spec:
                 for scale in (data["normalization"]["state"], data["normalization"]["target"])
             )
             spec = cls(
-                config=PolicyConfig.from_json(data["config"]),
+                config=PolicyConfig.from_json({"waypoint": 0.0, **data["config"]}),  # older policies have none
                 fps=float(data["fps"]),
                 inputs=tuple((str(k), int(v)) for k, v in data["inputs"].items()),
                 cameras=tuple(map(str, data["cameras"])),

@@ -28,7 +28,7 @@ from pipelines.policy.curve import draw_losses, read_losses
 from pipelines.policy.data import Frames, batch, gather
 from pipelines.policy.heldout import HeldOut, measure
 from pipelines.policy.model import VLA, check_device, threads
-from pipelines.policy.spec import Spec, specify
+from pipelines.policy.spec import Scale, Spec, specify
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,8 @@ def _fit(
     """Run the remaining steps. Gives the loss of every step since the first, and the seconds they took: `(2,)`, by
     the clock and of the processor."""
     config, pool = spec.config, frames.frames_of(train=True)
+    arrivals = frames.action[frames.waypoints(spec.space.grippers)][:, None]
+    distances = Scale.of(spec.space.encode(arrivals[pool], frames.state[pool]))
     words = torch.from_numpy(spec.vocabulary.encode(frames.instructions)).to(config.device)
     weights = list(model.parameters())
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -168,11 +170,12 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             b = batch(frames, pool, config, step)
-            tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid)
-            pictures, state, target, valid = (torch.from_numpy(t).to(config.device) for t in tensors)
+            far = distances.normalise(spec.space.encode(arrivals[b.at], b.state))[:, 0]
+            tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid, far)
+            pictures, state, target, valid, far = (torch.from_numpy(t).to(config.device) for t in tensors)
             draw = torch.Generator().manual_seed((config.seed << 32) + step)
             with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.dtype == "bfloat16"):
-                loss = model.loss(pictures, state, words[b.instruction], target, valid, draw)
+                loss = model.loss(pictures, state, words[b.instruction], target, valid, far, draw)
             optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(weights, config.clip)

@@ -200,6 +200,20 @@ def test_a_batch_is_what_was_seen_and_done_in_the_same_frame(frames):
     np.testing.assert_array_equal(b.instruction, frames.instruction[b.at])
 
 
+def test_the_waypoint_is_where_a_gripper_next_turns_or_the_episode_ends(frames):
+    action = np.random.default_rng(0).uniform(size=frames.action.shape).astype(np.float32)
+    found = replace(frames, action=action).waypoints([2])
+    closed = action[:, 2] > (action[:, 2].min() + action[:, 2].max()) / 2
+    for at, number in enumerate(frames.episode):
+        later = range(at + 1, frames.stop[number])
+        turns = [k for k in later if closed[k] != closed[k - 1]]
+        assert found[at] == (turns[0] if turns else frames.stop[number] - 1)
+    ends = (frames.stop - 1)[frames.episode]
+    np.testing.assert_array_equal(frames.waypoints([]), ends)  # no gripper: where the episode ends
+    spec, _ = specify(frames, CONFIG)
+    assert spec.space.grippers == [2]
+
+
 def test_scales_come_from_training_steps_inside_the_episodes_alone(frames):
     spec, _ = specify(frames, CONFIG)
     pool = frames.frames_of(train=True)
