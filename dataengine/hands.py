@@ -1,4 +1,5 @@
-"""The 21 landmarks of a hand, numbered as MediaPipe does, and what anatomy says of them. Lengths in m.
+"""The 21 landmarks of a hand, numbered as MediaPipe does, what anatomy says of them, and the columns of an episode that
+holds hands. Lengths in m.
 
 Bone lengths are means of adults (Buryanov & Kotiuk 2010, "Proportions of hand segments", soft tissue of the fingertips
 included); the palm is put together from their metacarpals and the breadth of a hand. They are where an estimate begins,
@@ -8,6 +9,11 @@ not what it ends with.
 from __future__ import annotations
 
 import numpy as np
+
+from dataengine.episode import Feature
+
+SIDES = ("left", "right")
+ABSENT, SEEN, FILLED = 0, 1, 2  # what `tracked` says of a frame: no hand, a hand that was found, a gap that was bridged
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 LANDMARKS = (
@@ -48,3 +54,34 @@ PHALANGES = (
 def palm(*, right: bool) -> np.ndarray:
     """`(6, 3)` of an average hand; a left one is the mirror image."""
     return RIGHT_PALM if right else RIGHT_PALM * [-1.0, 1.0, 1.0]
+
+
+def column(side: str, what: str) -> str:
+    """Feature key of a hand: `what` is one of `features`."""
+    return f"observation.hands.{side}.{what}"
+
+
+def features(side: str) -> dict[str, Feature]:
+    """Columns of one hand, in the frame of the camera that saw it (x right, y down, z forward).
+
+    pixels: landmarks in the picture as it is stored. landmarks: the same in space. wrist: place and rotation of the
+    palm, its axes as in `RIGHT_PALM`. confidence: 0 to 1, the tracker's. sigma: standard deviation of the wrist's place
+    and of the palm's rotation. tracked: `ABSENT`, `SEEN` or `FILLED`; where it is absent the other columns repeat the
+    nearest frame of the hand, or are zero (the quaternion's w is one) in an episode that never shows it.
+    """
+    quaternion = ({"start": 3, "stop": 7, "convention": "quaternion_xyzw"},)
+    place = ("x", "y", "z", "qx", "qy", "qz", "qw")
+    return {
+        column(side, "pixels"): Feature("float32", (21, 2), role="other", unit="px"),
+        column(side, "landmarks"): Feature("float32", (21, 3), role="other", unit="m"),
+        column(side, "wrist"): Feature(
+            "float32", (7,), place, "state", ("m", "m", "m", "", "", "", ""), info={"rotations": quaternion}
+        ),
+        column(side, "confidence"): Feature("float32", (1,), role="other"),
+        column(side, "sigma"): Feature("float32", (2,), ("place", "rotation"), "other", ("m", "rad")),
+        column(side, "tracked"): Feature("int64", (1,), role="other"),
+    }
+
+
+# Pose of the camera in a world that does not move, where it is known or was estimated: x, y, z, qx, qy, qz, qw.
+CAMERA_POSE = "observation.camera.pose"
