@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml constraints.txt plugins/lerobot_robot_dataengine/pyproj
 	@$(PY) -m pip install -q -c constraints.txt setuptools
 	@$(PY) -m pip install -q -c constraints.txt --no-build-isolation -e '.[all,dev]'
 	@$(PY) -m pip install -q --no-deps -c constraints.txt gym-hil  # its pynput wants a compiler, its robots do not
+	@$(PY) -m pip install -q --no-deps -c constraints.txt mediapipe  # its OpenCV would replace ours
 	@$(PY) -m pip install -q --no-deps --no-build-isolation -e plugins/lerobot_robot_dataengine
 	@touch $(STAMP)
 

@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sim": (("mujoco", "gymnasium", "PIL"), ("libEGL.so.1", "libGLESv2.so.2")),
     "hub": (("huggingface_hub", "starlette", "uvicorn", "PIL"), ()),
     "collect": (("mcap", "mink", "daqp", "mujoco", "starlette", "uvicorn", "websockets", "cryptography", "segno"), ()),
+    "hands": (("mediapipe", "cv2", "scipy"), ("libEGL.so.1", "libGLESv2.so.2")),
     "train": (("torch", "safetensors"), ()),
     "lerobot": (("lerobot",), ()),
 }

@@ -75,7 +75,7 @@ def features(side: str) -> dict[str, Feature]:
         column(side, "pixels"): Feature("float32", (21, 2), role="other", unit="px"),
         column(side, "landmarks"): Feature("float32", (21, 3), role="other", unit="m"),
         column(side, "wrist"): Feature(
-            "float32", (7,), place, "state", ("m", "m", "m", "", "", "", ""), info={"rotations": quaternion}
+            "float32", (7,), place, "state", ("m", "m", "m", "1", "1", "1", "1"), info={"rotations": quaternion}
         ),
         column(side, "confidence"): Feature("float32", (1,), role="other"),
         column(side, "sigma"): Feature("float32", (2,), ("place", "rotation"), "other", ("m", "rad")),

@@ -27,7 +27,17 @@ from dataengine.source import EpisodeRef, Plan
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 takes 1e-3 for text
 
 Kind = Literal[
-    "converters", "collectors", "annotators", "stages", "jobs", "worlds", "policies", "tokenizers", "robots", "devices"
+    "converters",
+    "collectors",
+    "annotators",
+    "stages",
+    "jobs",
+    "worlds",
+    "policies",
+    "tokenizers",
+    "robots",
+    "devices",
+    "hand_trackers",
 ]
 
 
@@ -128,6 +138,32 @@ class Explaining(Policy, Protocol):
 
     def act_explained(self, observation: Mapping[str, np.ndarray], instruction: str) -> Explained:
         """Like `act`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A hand that a tracker found in a picture.
+
+    pixels: `(21, 2)` landmarks as `dataengine.hands` numbers them, x to the right and y down from the middle of the first
+    pixel. world: `(21, 3)` about the hand's middle in m, axes as the camera's, as far as one picture tells. right: is it
+    a right hand. score: how sure that is, 0 to 1.
+    """
+
+    pixels: np.ndarray
+    world: np.ndarray
+    right: bool
+    score: float
+
+
+@runtime_checkable
+class HandTracker(Protocol):
+    """Finds hands in the pictures of one video, in order; `version` says which model, and is part of what it found."""
+
+    version: str
+
+    def track(self, pictures: Iterable[np.ndarray], fps: float) -> Iterator[list[Sighting]]:
+        """What is seen in each picture `(H, W, 3)` uint8 RGB, as fast as they come."""
         ...
 
 

@@ -50,12 +50,14 @@ class Lifted:
 
     points: `(T, 21, 3)` [m]. rotation: `(T, 3, 3)`, axes of the palm as columns (x to the thumb's side of a right hand,
     y to the fingers, z out of the palm). sigma: `(T,)` standard deviation of the wrist's distance [m], of the size of
-    the hand included. residual: `(T,)` how far the palm's landmarks are from where the palm would show them, in rays.
+    the hand included. turn: `(T,)` that of the palm's rotation [rad]. residual: `(T,)` how far the palm's landmarks are
+    from where the palm would show them, in rays.
     """
 
     points: np.ndarray
     rotation: np.ndarray
     sigma: np.ndarray
+    turn: np.ndarray
     residual: np.ndarray
 
 
@@ -88,9 +90,9 @@ def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
     count = len(rays)
     seen = np.flatnonzero(np.isfinite(rays).all((1, 2)) & np.isfinite(world).all((1, 2)))
     points, rotation = np.full((count, 21, 3), np.nan), np.full((count, 3, 3), np.nan)
-    sigma, residual = np.full(count, np.nan), np.full(count, np.nan)
+    sigma, turned, residual = (np.full(count, np.nan) for _ in range(3))
     if not len(seen):
-        return Lifted(points, rotation, sigma, residual)
+        return Lifted(points, rotation, sigma, turned, residual)
     looked = rays[seen][:, list(hands.PALM)]
     pose, _, mirrored = _posed(palm.points, looked, world[seen], palm.noise)
     turn = Rotation.from_rotvec(pose[:, :3]).as_matrix()
@@ -100,9 +102,11 @@ def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
     rotation[seen] = turn
     residual[seen] = np.sqrt((_errors(looked, pose, palm.points) ** 2).mean((1, 2)))
     normal = _system(looked, pose, palm.points, palm.noise).normal
-    spread = np.linalg.inv(normal)[:, 5, 5] * np.maximum(residual[seen] / palm.noise, 1.0) ** 2
-    sigma[seen] = np.sqrt(spread + (palm.spread * points[seen, 0, 2]) ** 2)
-    return Lifted(points, rotation, sigma, residual)
+    worse = np.maximum(residual[seen] / palm.noise, 1.0) ** 2
+    variance = np.diagonal(np.linalg.inv(normal), axis1=1, axis2=2) * worse[:, None]
+    sigma[seen] = np.sqrt(variance[:, 5] + (palm.spread * points[seen, 0, 2]) ** 2)
+    turned[seen] = np.sqrt(variance[:, :3].sum(1))
+    return Lifted(points, rotation, sigma, turned, residual)
 
 
 # -- poses and shape of the palm ---------------------------------------------------------------------------------

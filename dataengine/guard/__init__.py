@@ -9,7 +9,7 @@ from dataengine.guard.arrays import check_allocation, load_npz, reject_objects
 from dataengine.guard.hdf5 import open_hdf5
 from dataengine.guard.paths import regular_files, safe_join, safe_name, sha256_file, tree_sha256
 from dataengine.guard.process import run_guarded
-from dataengine.guard.text import parse_json, parse_yaml, read_json, read_jsonl, read_yaml, whole_text
+from dataengine.guard.text import parse_json, parse_yaml, read_json, read_jsonl, read_text, read_yaml, whole_text
 
 __all__ = [
     "check_allocation",
@@ -20,6 +20,7 @@ __all__ = [
     "parse_yaml",
     "read_json",
     "read_jsonl",
+    "read_text",
     "read_yaml",
     "regular_files",
     "reject_objects",

@@ -18,18 +18,18 @@ def read_json(path: str | Path, limit: int = 64 * MIB, *, allow_nan: bool = Fals
 
     Raises `SourceError` naming line and column, `UnsafeSource` when it is too large or too deep.
     """
-    return parse_json(_read(path, limit), path, allow_nan=allow_nan)
+    return parse_json(read_text(path, limit), path, allow_nan=allow_nan)
 
 
 def read_jsonl(path: str | Path, limit: int = 1024 * MIB, *, allow_nan: bool = False) -> list[Any]:
     """A JSON value from every line that is not blank. Raises as `read_json`."""
-    lines = _read(path, limit).split("\n")
+    lines = read_text(path, limit).split("\n")
     return [parse_json(line, path, line=n, allow_nan=allow_nan) for n, line in enumerate(lines, 1) if line.strip()]
 
 
 def read_yaml(path: str | Path, limit: int = 4 * MIB) -> Any:
     """A YAML file of plain values: no tags, no keys given twice, no aliases that explode. Raises as `read_json`."""
-    return parse_yaml(_read(path, limit), path)
+    return parse_yaml(read_text(path, limit), path)
 
 
 def parse_json(text: str, path: str | Path, *, line: int = 1, allow_nan: bool = False) -> Any:
@@ -76,7 +76,7 @@ def _whole(value: Any) -> Any:
     return {_whole(k): _whole(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def _read(path: str | Path, limit: int) -> str:
+def read_text(path: str | Path, limit: int = 4 * MIB) -> str:
     try:
         status = Path(path).stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a pipe would be waited for

@@ -170,8 +170,8 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             b = batch(frames, pool, config, step)
-            far = distances.normalise(spec.space.encode(arrivals[b.at], b.state))[:, 0]
-            tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid, far)
+            arrival = distances.normalise(spec.space.encode(arrivals[b.at], b.state))[:, 0]
+            tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid, arrival)
             pictures, state, target, valid, far = (torch.from_numpy(t).to(config.device) for t in tensors)
             draw = torch.Generator().manual_seed((config.seed << 32) + step)
             with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.dtype == "bfloat16"):

@@ -1,0 +1,113 @@
+"""From tracks in the picture to columns of an episode: gaps bridged, smoothed, in metres, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from collectors.egocentric.camera import Camera
+from collectors.egocentric.identity import Tracks
+from collectors.egocentric.metric import FEWEST, Lifted, calibrate, lift
+from collectors.egocentric.settings import EgoSettings
+from collectors.egocentric.signal import fill, smooth
+from dataengine import hands
+
+DRIFT = 0.15  # [m/s] by which a bridged gap grows less sure, away from the nearest frame that was seen
+TURNING = 1.0  # [rad/s]
+
+
+@dataclass(frozen=True)
+class HandColumns:
+    """columns: by feature key. about: by side, what was found of the hand (JSON-able); empty where there was none."""
+
+    columns: Mapping[str, np.ndarray]
+    about: Mapping[str, Mapping[str, Any]]
+
+
+def hand_columns(tracks: Tracks, camera: Camera, settings: EgoSettings, fps: float) -> HandColumns:
+    """The columns of both hands, those of `hands.features`."""
+    columns: dict[str, np.ndarray] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for place, side in enumerate(hands.SIDES):
+        found, about[side] = _hand(tracks, place, side, camera, settings, fps)
+        columns |= {hands.column(side, what): values for what, values in found.items()}
+    return HandColumns(columns, about)
+
+
+def _hand(
+    tracks: Tracks, place: int, side: str, camera: Camera, settings: EgoSettings, fps: float
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    pixels, world, score = tracks.pixels[place], tracks.world[place], tracks.score[place]
+    seen = np.isfinite(pixels).all((1, 2))
+    if seen.sum() < FEWEST:
+        return _absent(len(seen)), {"frames": int(seen.sum())} if seen.any() else {}
+    right = side == "right"
+    palm = calibrate(camera.rays(pixels), world, right=right, size=settings.hand_size)
+    palm = palm._replace(spread=float(np.hypot(palm.spread, camera.spread)))
+    both, bridged = fill(np.concatenate([pixels, world], 2), round(settings.bridge * fps))
+    steady = smooth(both, fps, settings.cutoff)
+    lifted = lift(camera.rays(steady[..., :2]), steady[..., 2:], palm)
+    there = seen | bridged
+    wait = _nearest_seen(seen) / fps
+    found = {
+        "pixels": steady[..., :2],
+        "landmarks": smooth(lifted.points, fps, settings.cutoff),
+        "wrist": _wrist(lifted, fps, settings.cutoff),
+        "confidence": fill(np.where(seen, score, np.nan), len(score))[0] * np.where(bridged, 0.5, 1.0),
+        "sigma": np.stack([np.hypot(lifted.sigma, DRIFT * wait), np.hypot(lifted.turn, TURNING * wait)], 1),
+    }
+    held = {what: _held(values, there).astype(np.float32) for what, values in found.items()}
+    held["confidence"] = np.where(there, held["confidence"], 0).astype(np.float32)
+    held["tracked"] = np.where(seen, hands.SEEN, np.where(bridged, hands.FILLED, hands.ABSENT)).astype(np.int64)
+    return held, {
+        "frames": int(seen.sum()),
+        "bridged": int(bridged.sum()),
+        "hand_size_m": round(palm.size, 4),
+        "palm_m": np.round(palm.points, 4).tolist(),
+        "distance_spread": round(palm.spread, 3),
+        "landmark_noise_px": round(palm.noise * camera.fx, 2),
+    }
+
+
+def _wrist(lifted: Lifted, fps: float, cutoff: float) -> np.ndarray:
+    """`(T, 7)`: place and quaternion x, y, z, w, the latter without a jump of sign inside a run."""
+    found = np.full((len(lifted.points), 7), np.nan)
+    there = np.isfinite(lifted.rotation).all((1, 2))
+    if there.any():
+        quaternions = Rotation.from_matrix(lifted.rotation[there]).as_quat()
+        flips = np.sign((quaternions[1:] * quaternions[:-1]).sum(1))
+        quaternions[1:] *= np.cumprod(np.where(flips == 0, 1, flips))[:, None]
+        found[there, 3:] = quaternions
+    found[:, :3] = lifted.points[:, hands.WRIST]
+    steady = smooth(found, fps, cutoff)
+    steady[:, 3:] /= np.linalg.norm(steady[:, 3:], axis=1, keepdims=True)
+    return steady
+
+
+def _nearest_seen(seen: np.ndarray) -> np.ndarray:
+    """`(T,)` how many frames the nearest seen one is away."""
+    at, known = np.arange(len(seen)), np.flatnonzero(seen)
+    after = np.clip(np.searchsorted(known, at), 0, len(known) - 1)
+    return np.minimum(abs(known[after] - at), abs(known[np.maximum(after - 1, 0)] - at))
+
+
+def _held(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Where there is nothing, the nearest frame that has something: a store takes no NaN."""
+    known = np.flatnonzero(there)
+    at = np.arange(len(values))
+    after = np.clip(np.searchsorted(known, at), 0, len(known) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(abs(known[before] - at) <= abs(known[after] - at), known[before], known[after])
+    return values[np.where(there, at, nearest)]
+
+
+def _absent(length: int) -> dict[str, np.ndarray]:
+    """A hand that no frame shows."""
+    shapes = {"pixels": (21, 2), "landmarks": (21, 3), "wrist": (7,), "confidence": (), "sigma": (2,)}
+    found = {what: np.zeros((length, *shape), np.float32) for what, shape in shapes.items()}
+    found["wrist"][:, 6] = 1
+    return found | {"tracked": np.full(length, hands.ABSENT, np.int64)}

@@ -1,0 +1,229 @@
+"""What a person filmed, as a clip: upright, and with as many pictures a second all along.
+
+A video that is so already stays what it is, and a store copies it without decoding. A phone's, which says how it is to
+be turned, or one whose pictures come at uneven times, is seen through an index: at every instant of the even clock the
+picture that was on the screen then. Sound and tags (places, devices) stay behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from dataengine.episode import Clip
+from dataengine.errors import SourceError, VideoError
+from dataengine.video import VideoClip, probe_guarded
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+LARGEST = 64_000_000  # pixels of one picture; 8K has half of it
+RATES = (1.0, 240.0)  # [Hz]
+UNEVEN = 0.45  # of a frame: as far as pictures may be from an even clock that is taken for theirs
+
+
+class Footage(NamedTuple):
+    """sha256: of the file, or of the pictures' names and bytes. notes: what had to be done to it."""
+
+    path: Path
+    clip: Clip
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def open_footage(path: Path, fps: float | None = None) -> Footage:
+    """A video file or a folder of pictures. fps: of the result; a video's own by default, 30 for pictures.
+
+    Raises `SourceError` (of which `VideoError` is one) for what is neither, or damaged.
+    """
+    if fps is not None and not RATES[0] <= fps <= RATES[1]:
+        raise SourceError(path, f"fps is {RATES[0]:g} to {RATES[1]:g}, not {fps:g}")
+    if not path.exists():
+        raise SourceError(path, "is not there")
+    return _photos(path, fps or 30.0) if path.is_dir() else _video(path, fps)
+
+
+def _video(path: Path, fps: float | None) -> Footage:
+    info = probe_guarded(path)
+    if info.kind == "depth":
+        raise VideoError(path, "holds distances, not pictures")
+    if info.width * info.height > LARGEST:
+        raise VideoError(path, f"has pictures of {info.width}×{info.height}; {LARGEST} pixels are the most")
+    clip = VideoClip.from_file(path, fps=None if info.fps else fps or 30.0)
+    times = clip.times()
+    times = times - times[0]
+    rate = fps or _rate(times, clip.fps)
+    notes = []
+    order = np.searchsorted(times, _clock(times, rate) + 1e-6, side="right") - 1
+    even = np.array_equal(order, np.arange(clip.length))
+    if not even:
+        skipped = clip.length - len(np.unique(order))
+        notes.append(
+            f"its pictures come at uneven times, or at another rate: seen at {rate:g} Hz, "
+            f"{len(order) - len(np.unique(order))} shown again, {skipped} left out"
+        )
+    if info.rotation % 360:
+        notes.append(f"turned by {info.rotation % 360}° as the file says")
+    if info.has_audio:
+        notes.append("its sound was left out")
+    if tags := _telling(info.tags):
+        notes.append(f"tags of the file were left out: {', '.join(tags)}")
+    clip = replace(clip, fps=rate)
+    turns = round(info.rotation / 90) % 4
+    seen: Clip = clip if even and not turns else Seen(clip, tuple(order.tolist()), turns)
+    return Footage(path, seen, _sha256([path]), tuple(notes))
+
+
+def _rate(times: np.ndarray, said: float) -> float:
+    """The even rate of the pictures, [Hz]: what fits all of them, else the usual distance between two."""
+    if len(times) < 2:
+        return said
+    for rate in (said, (len(times) - 1) / max(float(times[-1]), 1e-9)):
+        if np.abs(times * rate - np.arange(len(times))).max() < UNEVEN:
+            return rate
+    usual = 1 / max(float(np.median(np.diff(times))), 1e-3)
+    near = min((24, 25, 30, 50, 60, 90, 100, 120, 240), key=lambda each: abs(each - usual))
+    return float(near) if abs(near - usual) < 0.02 * near else float(np.clip(round(usual, 3), *RATES))
+
+
+def _clock(times: np.ndarray, rate: float) -> np.ndarray:
+    """Instants `(N,)` [s] at which something is shown: half a frame after each tick, so that jitter does no harm."""
+    last = float(times[-1]) + (float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate)
+    return (np.arange(max(1, round(last * rate))) + 0.5) / rate
+
+
+_DULL = re.compile(r"^(major_brand|minor_version|compatible_brands|encoder|language|handler_name|vendor_id|duration)$")
+
+
+def _telling(tags: dict[str, str]) -> list[str]:
+    return sorted(name for name in tags if not _DULL.match(name.lower()))
+
+
+@dataclass(frozen=True)
+class Seen(Clip):
+    """A video through an index. order: which of its pictures is shown when, never going back. turns: quarters against
+    the clock."""
+
+    source: Clip
+    order: tuple[int, ...]
+    turns: int = 0
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        return len(self.order)
+
+    @property
+    def height(self) -> int:  # type: ignore[override]
+        return self.source.width if self.turns % 2 else self.source.height
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self.source.height if self.turns % 2 else self.source.width
+
+    @property
+    def fps(self) -> float:  # type: ignore[override]
+        return self.source.fps
+
+    @property
+    def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]
+        return self.source.kind
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        wanted = self.order[start:stop]
+        if not wanted:
+            return
+        at = wanted[0]
+        pictures = self.source.frames(at, wanted[-1] + 1)
+        picture = next(pictures)
+        for number in wanted:
+            while at < number:
+                picture, at = next(pictures), at + 1
+            yield np.ascontiguousarray(np.rot90(picture, self.turns)) if self.turns else picture
+
+    def slice(self, start: int, stop: int) -> Seen:
+        return replace(self, order=self.order[start:stop])
+
+    @property
+    def fingerprint(self) -> str:
+        about = f"{self.source.fingerprint}{self.order}{self.turns}"
+        return hashlib.sha256(about.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Photos(Clip):
+    """Picture files, one a frame, all of one size."""
+
+    paths: tuple[Path, ...]
+    fps: float
+    height: int
+    width: int
+    kind: Literal["rgb", "depth"] = "rgb"
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        return len(self.paths)
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        for path in self.paths[start:stop]:
+            picture = _photo(path)
+            if picture.shape[:2] != (self.height, self.width):
+                found = f"{picture.shape[1]}×{picture.shape[0]}"
+                raise SourceError(path, f"is {found}, the first picture {self.width}×{self.height}")
+            yield picture
+
+    def slice(self, start: int, stop: int) -> Photos:
+        return replace(self, paths=self.paths[start:stop])
+
+    @property
+    def fingerprint(self) -> str:
+        return _sha256(self.paths)
+
+
+def _photos(folder: Path, fps: float) -> Footage:
+    """Pictures of a folder in the order people count: 2 before 10."""
+    inside = folder.resolve()
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in PHOTOS and not path.name.startswith(".")]
+    paths.sort(key=_as_people_count)
+    if not paths:
+        raise SourceError(folder, f"holds no pictures ({', '.join(PHOTOS)})")
+    for path in paths:
+        if not path.resolve().is_relative_to(inside):
+            raise SourceError(path, "leads out of its folder")
+    first = _photo(paths[0])
+    clip = Photos(tuple(paths), fps, *first.shape[:2])
+    return Footage(folder, clip, _sha256(paths), (f"{len(paths)} pictures, taken for {fps:g} a second",))
+
+
+def _as_people_count(path: Path) -> list[tuple[bool, int, str]]:
+    parts = re.findall(r"[0-9]+|[^0-9]+", path.stem.lower())
+    return [(not part[0].isdigit(), int(part) if part[0].isdigit() else 0, part) for part in parts]
+
+
+def _photo(path: Path) -> np.ndarray:
+    """`(H, W, 3)` uint8, turned as the picture says. Raises `SourceError`."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=("JPEG", "PNG", "BMP", "WEBP")) as image:
+            if image.width * image.height > LARGEST:
+                raise SourceError(path, f"is {image.width}×{image.height}; {LARGEST} pixels are the most")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except SourceError:
+        raise
+    except Exception as error:  # PIL raises many kinds
+        raise SourceError(path, f"is no picture that can be read: {error}") from error
+
+
+def _sha256(paths: list[Path] | tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        if len(paths) > 1:
+            digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""What can be said of videos of hands: the fields of a mapping file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataengine import hands
+from dataengine.errors import ConfigError
+
+SIZES = (0.05, 0.14)  # [m]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgoSettings:
+    """tracker: a hand tracker by name, its parameters, and which version of it must be there. fps: of the episodes; the
+    videos' own, or the commonest of several, by default. camera: the name of the picture's feature. intrinsics: of all
+    videos: the fields of `camera.Camera`, or `fov`, degrees along the longer side. hand_size: from the wrist to the
+    knuckle of the middle finger [m], where it was measured; an average adult's otherwise, and the distances are less
+    sure. sides: the hands there may be. bridge: gaps of a track that are filled, at most [s]. cutoff: of the smoothing
+    [Hz]; 0 is none. task: of every video that no text file beside it (`<video>.txt`, its first line) says the task of.
+    """
+
+    tracker: str = "mediapipe"
+    tracker_params: Mapping[str, Any] = field(default_factory=dict)
+    tracker_version: str | None = None
+    fps: float | None = None
+    camera: str = "ego"
+    intrinsics: Mapping[str, Any] | None = None
+    hand_size: float | None = None
+    sides: tuple[str, ...] = hands.SIDES
+    bridge: float = 0.25
+    cutoff: float = 6.0
+    task: str | None = None
+    operator: str | None = None
+    licence: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.hand_size is not None and not SIZES[0] <= self.hand_size <= SIZES[1]:
+            raise ConfigError(
+                f"hand_size is from wrist to middle knuckle [m], {SIZES[0]} to {SIZES[1]}, not {self.hand_size}"
+            )
+        if not self.sides or len(set(self.sides)) < len(self.sides) or set(self.sides) - set(hands.SIDES):
+            raise ConfigError(f"sides are of {', '.join(hands.SIDES)}, not {', '.join(self.sides) or 'none'}")
+        if not 0 <= self.bridge <= 5 or not 0 <= self.cutoff <= 120:
+            raise ConfigError(f"bridge={self.bridge} s is 0 to 5, cutoff={self.cutoff} Hz 0 to 120")
+        if not self.camera.isidentifier():
+            raise ConfigError(f"camera {self.camera!r} is no name of letters, digits and _")

@@ -1,0 +1,30 @@
+"""What retargeting takes for true that an episode does not say, in words for its lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.retarget.motion import Motion, Reading
+
+
+def assumed(motions: Mapping[str, Motion], reading: Reading, space: str) -> tuple[str, ...]:
+    """motions: by side, as `reading` found them. space: "gripper", or "hand", which needs no calibration."""
+    found = []
+    if all(motion.cameras is None for motion in motions.values()):
+        found.append("the camera stands still")
+    if space == "hand":
+        return tuple(found)
+    if not reading.based:
+        found.append("the camera's frame at the first frame is the frame of reference")
+    if reading.scale != 1.0:
+        found.append(f"places are scaled by {reading.scale:g}")
+    for side, motion in motions.items():
+        closed, opened, (closed_seen, open_seen) = motion.calibration
+        found.append(_said(f"{side} gripper closed", closed, closed_seen, reading.closed_at))
+        found.append(_said(f"{side} gripper open", opened, open_seen, reading.open_at))
+    return tuple(found)
+
+
+def _said(what: str, distance: float, seen: bool, given: float | None) -> str:
+    source = "from the clip" if seen else "as given" if given is not None else "not shown, as of an average hand"
+    return f"{what} at {1e3 * distance:.0f} mm between the tips, {source}"

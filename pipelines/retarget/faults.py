@@ -1,0 +1,90 @@
+"""What may be wrong with a hand's track, or with an arm that follows it, frame by frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.retarget.arm import COLLISION, REACH, SPEED, Followed, Tolerance
+from pipelines.retarget.cuts import Fault
+from pipelines.retarget.hand import Hand
+
+
+class Trust(NamedTuple):
+    """How far a track is believed; None: any. sigma: most standard deviation of the wrist's place [m]. turn_sigma: of
+    its rotation [rad]. jump: most speed of the tool [m/s]."""
+
+    sigma: float | None
+    turn_sigma: float | None
+    jump: float | None
+
+
+def track_faults(hand: Hand, point: np.ndarray, fps: float, trust: Trust) -> list[Fault]:
+    """Of the track itself. point: `(T, 3)` of what is made of it [m]. A leap from or to a frame without a hand is none:
+    its columns only repeat their neighbour's."""
+    side, there = hand.side, hand.there
+    absent = ~there
+    found = [Fault(side, "tracked", absent, absent.astype(float), lambda _: f"no {side} hand was found")]
+    place, turn = hand.sigma.T
+    if trust.sigma is not None:
+        most = trust.sigma
+        found.append(
+            Fault(
+                side,
+                "sigma",
+                there & (place > most),
+                place,
+                lambda t: f"the wrist's place is sure to {1e3 * place[t]:.0f} mm, asked for are {1e3 * most:.0f} mm",
+            )
+        )
+    if trust.turn_sigma is not None:
+        turn_most = trust.turn_sigma
+        found.append(
+            Fault(
+                side,
+                "turn_sigma",
+                there & (turn > turn_most),
+                turn,
+                lambda t: f"the palm's rotation is sure to {turn[t]:.2f} rad, asked for are {turn_most:g} rad",
+            )
+        )
+    if trust.jump is not None:
+        fastest = trust.jump
+        speed = np.zeros(len(point))
+        speed[1:] = np.linalg.norm(np.diff(point, axis=0), axis=1) * fps
+        linked = there & np.concatenate([[False], there[:-1]])
+        found.append(
+            Fault(
+                side,
+                "jump",
+                linked & (speed > fastest),
+                speed,
+                lambda t: f"the hand leaps at {speed[t]:.1f} m/s, at most {fastest:g} m/s are believed",
+                between=True,
+            )
+        )
+    return found
+
+
+def arm_faults(side: str, followed: Followed, tolerance: Tolerance) -> list[Fault]:
+    """Of the arm that follows a hand. A value is what is left over at the tool, place and turn, as a multiple of what
+    may be."""
+    over = (followed.error / [tolerance.place, tolerance.turn]).max(1)
+    allowed = f"allowed are {1e3 * tolerance.place:g} mm and {np.rad2deg(tolerance.turn):.2g}°"
+
+    def left(t: int) -> str:
+        place, turn = followed.error[t]
+        return f"{1e3 * place:.1f} mm and {np.rad2deg(turn):.1f}° are left at the tool, {allowed}"
+
+    return [
+        Fault(side, "reach", followed.reason == REACH, over, lambda t: f"no posture reaches it: {left(t)}"),
+        Fault(side, "speed", followed.reason == SPEED, over, lambda t: f"the joints are not that fast: {left(t)}"),
+        Fault(
+            side,
+            "collision",
+            followed.reason == COLLISION,
+            over,
+            lambda _: "the arm would reach into itself or into what stands there",
+        ),
+    ]

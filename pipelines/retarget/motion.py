@@ -1,0 +1,88 @@
+"""What one hand makes a parallel gripper do, over a whole episode and before it is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from dataengine.episode import Episode
+from dataengine.errors import ConfigError
+from pipelines.retarget import gripper
+from pipelines.retarget.hand import Hand, Poses, read_hand
+from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, in_workspace
+from pipelines.retarget.pose import Orientation, Place, tool_poses
+
+
+class Motion(NamedTuple):
+    """One side over `T` frames. cameras: where the camera is in its world, None where it stands still. tool: its poses
+    in the base frame. opening: `(T,)` 0 to 1; closed: `(T,)` bool. calibration: of the gripper."""
+
+    hand: Hand
+    cameras: Poses | None
+    tool: Poses
+    opening: np.ndarray
+    closed: np.ndarray
+    calibration: gripper.Calibration
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a hand is read as a gripper; every field has a default.
+
+    place: of the tool, the middle between the tips of thumb and index or the wrist. orientation: of the pinch, or
+    constant in the palm. offset: from there in the tool's axes [m]. camera: pose of the camera in the base frame, at
+    the episode's first frame where it moves: x, y, z [m], qx, qy, qz, qw; without it that camera is the frame of
+    reference. world: instead, the pose in the base frame of the world in which the episode places its camera. scale: of
+    places about the base's origin; shift: added then [m]. closed_at, open_at: distance of the tips over wrist to middle
+    knuckle where the gripper is closed and open, if it is known of the person. close_below, open_above: openings
+    between which the gripper stays what it is.
+    """
+
+    place: Place = "pinch"
+    orientation: Orientation = "pinch"
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    camera: tuple[float, ...] | None = None
+    world: tuple[float, ...] | None = None
+    scale: float = 1.0
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    closed_at: float | None = None
+    open_at: float | None = None
+    close_below: float = 0.4
+    open_above: float = 0.6
+
+    def __post_init__(self) -> None:
+        check_pose(self.camera, "retarget.camera")
+        check_pose(self.world, "retarget.world")
+        if self.camera is not None and self.world is not None:
+            raise ConfigError("retarget: either camera or world is given, not both")
+        for what, point in (("offset", self.offset), ("shift", self.shift)):
+            if len(point) != 3 or not np.isfinite(point).all():
+                raise ConfigError(f"retarget.{what}: three numbers [m], not {list(point)}")
+        if not 0 < self.scale < np.inf:
+            raise ConfigError(f"retarget.scale: {self.scale} is not above 0")
+        if not 0 <= self.close_below <= self.open_above <= 1:
+            raise ConfigError(
+                f"retarget: close_below {self.close_below} and open_above {self.open_above} lie in this order in 0 to 1"
+            )
+        given = [at for at in (self.closed_at, self.open_at) if at is not None]
+        if any(not 0 <= at < np.inf for at in given) or given != sorted(set(given)):
+            raise ConfigError(f"retarget: closed_at {self.closed_at} is below open_at {self.open_at}, both from 0")
+
+    @property
+    def based(self) -> bool:
+        """Whether poses are in a robot's base frame, not in a camera's."""
+        return self.camera is not None or self.world is not None
+
+    def motion(self, episode: Episode, side: str) -> Motion:
+        """Raises `EpisodeError` where the episode lacks a column or holds another thing in it."""
+        hand, cameras = read_hand(episode, side), camera_poses(episode)
+        seen = tool_poses(hand, self.place, self.orientation, self.offset)
+        placed = cameras_in_base(cameras, self.camera, self.world, episode)
+        tool = in_workspace(seen.seen_from(placed), self.scale, self.shift)
+        distance = gripper.pinch(hand.landmarks)
+        calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at)
+        opening = gripper.opening(distance, hand.there, calibration)
+        closed = gripper.is_closed(opening, hand.there, self.close_below, self.open_above)
+        return Motion(hand, cameras, tool, opening, closed, calibration)

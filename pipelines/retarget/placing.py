@@ -1,0 +1,55 @@
+"""From the camera's frame to the one that actions are in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dataengine import hands
+from dataengine.episode import Episode
+from dataengine.errors import ConfigError, EpisodeError
+from pipelines.retarget.hand import Poses, poses_of
+
+
+def camera_poses(episode: Episode) -> Poses | None:
+    """Where the camera is in its world, `(T, …)`; None where the episode does not say, which is: it stands still."""
+    if hands.CAMERA_POSE not in episode.frames:
+        return None
+    column = np.asarray(episode.frames[hands.CAMERA_POSE])
+    if column.shape != (episode.length, 7):
+        raise EpisodeError(episode.id, f"has shape {column.shape}, a frame of it is (7,)", feature=hands.CAMERA_POSE)
+    return poses_of(column, episode.id, hands.CAMERA_POSE)
+
+
+def cameras_in_base(
+    moving: Poses | None, camera: tuple[float, ...] | None, world: tuple[float, ...] | None, episode: Episode
+) -> Poses:
+    """Where the camera is in the base frame, of one frame or of `T`.
+
+    camera: its pose in the base frame at the episode's first frame; None: that pose is the base. world: the pose in the
+    base frame of the world that `hands.CAMERA_POSE` is in. Raises `EpisodeError` where `world` is given and the episode
+    does not say where the camera is.
+    """
+    if world is not None and moving is None:
+        raise EpisodeError(episode.id, "a pose of the world needs this column", feature=hands.CAMERA_POSE)
+    fixed = as_pose(world or camera or (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    if moving is None:
+        return fixed
+    return moving.seen_from(fixed if world is not None else moving.cut(0, 1).inverse().seen_from(fixed))
+
+
+def in_workspace(poses: Poses, scale: float, shift: tuple[float, float, float]) -> Poses:
+    """Points grown about the origin of the frame, then shifted [m]."""
+    return Poses(scale * poses.point + np.asarray(shift, np.float64), poses.turn)
+
+
+def as_pose(values: tuple[float, ...]) -> Poses:
+    """One pose `(1, …)` of x, y, z [m], qx, qy, qz, qw."""
+    return poses_of(np.array([values]), "", "")
+
+
+def check_pose(values: tuple[float, ...] | None, where: str) -> None:
+    """Raises `ConfigError` unless it is a place and a quaternion of some length."""
+    if values is None:
+        return
+    if len(values) != 7 or not np.isfinite(values).all() or np.linalg.norm(values[3:]) < 1e-6:
+        raise ConfigError(f"{where}: a pose is x, y, z [m], qx, qy, qz, qw, not {list(values)}")
