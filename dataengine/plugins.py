@@ -145,9 +145,9 @@ class Explaining(Policy, Protocol):
 class Sighting:
     """A hand that a tracker found in a picture.
 
-    pixels: `(21, 2)` landmarks as `dataengine.hands` numbers them, x to the right and y down from the middle of the first
-    pixel. world: `(21, 3)` about the hand's middle in m, axes as the camera's, as far as one picture tells. right: is it
-    a right hand. score: how sure that is, 0 to 1.
+    pixels: `(21, 2)` landmarks as `dataengine.hands` numbers them, x to the right and y down from the middle of the
+    first pixel. world: `(21, 3)` about the hand's middle in m, axes as the camera's, as far as one picture tells.
+    right: is it a right hand. score: how sure that is, 0 to 1.
     """
 
     pixels: np.ndarray

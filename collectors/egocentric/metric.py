@@ -30,6 +30,10 @@ NOISE = 1.5e-3  # of a ray: what a landmark is off where nothing is known yet
 ODD = 5.0  # times the usual cost: such a frame says nothing of the palm
 SURE = 0.5  # of the cost: so much better the pose seen in the mirror must be to be believed
 SHAPE_SPREAD = 0.04  # relative, of a distance: what calibration leaves of the palm's shape, as a stereo pair judged it
+BONE, TOLD = 0.003, 0.008  # [m]: a bone is of another length; a tracker's depth from one joint to the next is off
+PLACES = 43  # along a ray that are looked at
+FREE = 2**0.5  # a pose of six numbers takes half of what twelve are off by
+DEPTH = 0.012  # [m] by which a tracker's own depths in the palm are off
 ROBUST = 2.0  # times the noise: from there on a landmark counts less (Huber 1964)
 
 
@@ -78,8 +82,10 @@ def calibrate(rays: np.ndarray, world: np.ndarray, *, right: bool, size: float |
     for _ in range(3):  # with the noise there is, and without the frames that look like no palm
         posed = _posed(shape, looked, world[some], noise)
         fine = posed.cost <= max(ODD * float(np.median(posed.cost)), 1e-9)
-        pose, shape = _adjust(looked[fine], posed.pose[fine], shape, prior, noise)
-        noise = max(1.4826 * float(np.median(np.abs(_errors(looked[fine], pose, shape)))), 1e-5)
+        said = Said(looked[fine], posed.hint[fine])
+        pose, shape = _adjust(said, posed.pose[fine], shape, prior, noise)
+        off = _errors(said, pose, shape, noise)[..., :2]
+        noise = max(1.4826 * FREE * float(np.median(np.abs(off))), 1e-5)
     scale = known / float(np.linalg.norm(shape[3] - shape[0]))
     spread = float(np.hypot(SHAPE_SPREAD, 0.01 if size is not None else hands.SIZE_SPREAD))
     return Palm(shape * scale, known, spread, noise, len(some))
@@ -94,14 +100,15 @@ def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
     if not len(seen):
         return Lifted(points, rotation, sigma, turned, residual)
     looked = rays[seen][:, list(hands.PALM)]
-    pose, _, mirrored = _posed(palm.points, looked, world[seen], palm.noise)
+    pose, _, mirrored, hint = _posed(palm.points, looked, world[seen], palm.noise)
+    said = Said(looked, hint)
     turn = Rotation.from_rotvec(pose[:, :3]).as_matrix()
     stands = palm.points @ turn.transpose(0, 2, 1) + pose[:, None, 3:]
     depths = world[seen, :, 2] * np.where(mirrored, -1.0, 1.0)[:, None]
     points[seen] = _fingers(rays[seen], depths, stands[..., 2], palm.size / hands.SIZE)
     rotation[seen] = turn
-    residual[seen] = np.sqrt((_errors(looked, pose, palm.points) ** 2).mean((1, 2)))
-    normal = _system(looked, pose, palm.points, palm.noise).normal
+    residual[seen] = FREE * np.sqrt((_errors(said, pose, palm.points, palm.noise)[..., :2] ** 2).mean((1, 2)))
+    normal = _system(said, pose, palm.points, palm.noise).normal
     worse = np.maximum(residual[seen] / palm.noise, 1.0) ** 2
     variance = np.diagonal(np.linalg.inv(normal), axis1=1, axis2=2) * worse[:, None]
     sigma[seen] = np.sqrt(variance[:, 5] + (palm.spread * points[seen, 0, 2]) ** 2)
@@ -112,24 +119,39 @@ def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
 # -- poses and shape of the palm ---------------------------------------------------------------------------------
 
 
+class Said(NamedTuple):
+    """What a tracker says of the palm. rays: `(T, 6, 2)`. hint: `(T, 6)` how much farther than the wrist [m]."""
+
+    rays: np.ndarray
+    hint: np.ndarray
+
+
 class _Posed(NamedTuple):
-    """pose `(T, 6)`: rotation vector and place. cost `(T,)`. mirrored `(T,)`: the tracker's depths are wrong."""
+    """pose `(T, 6)`: rotation vector and place. cost `(T,)`. mirrored `(T,)`: the tracker's depths are wrong. hint:
+    its depths, put right."""
 
     pose: np.ndarray
     cost: np.ndarray
     mirrored: np.ndarray
+    hint: np.ndarray
 
 
 def _posed(shape: np.ndarray, rays: np.ndarray, world: np.ndarray, noise: float) -> _Posed:
     """Of a known palm. A tracker that takes a left hand for a right one, or the back for the palm, gives depths as in a
     mirror: such a start is tried too."""
+    theirs = world[:, list(hands.PALM)]
+    lengths = np.linalg.norm(theirs[:, 3] - theirs[:, 0], axis=1)
+    scale = np.linalg.norm(shape[3] - shape[0]) / np.maximum(lengths, 1e-6)
+    hint = (theirs[..., 2] - theirs[:, :1, 2]) * scale[:, None]
     found = []
     for towards in (1.0, -1.0):
-        pose, _ = _adjust(rays, _first_poses(shape, rays, world * [1.0, 1.0, towards]), shape, None, noise)
-        found.append((pose, _cost(rays, pose, shape, None, noise)))
+        said = Said(rays, towards * hint)
+        pose, _ = _adjust(said, _first_poses(shape, rays, world * [1.0, 1.0, towards]), shape, None, noise)
+        found.append((pose, _cost(said, pose, shape, None, noise)))
     (pose, cost), (mirrored, other) = found
     better = other < SURE * cost
-    return _Posed(np.where(better[:, None], mirrored, pose), np.where(better, other, cost), better)
+    hint = np.where(better[:, None], -hint, hint)
+    return _Posed(np.where(better[:, None], mirrored, pose), np.where(better, other, cost), better, hint)
 
 
 def _first_poses(shape: np.ndarray, rays: np.ndarray, world: np.ndarray) -> np.ndarray:
@@ -155,26 +177,33 @@ def _first_poses(shape: np.ndarray, rays: np.ndarray, world: np.ndarray) -> np.n
     return np.concatenate([Rotation.from_matrix(turn).as_rotvec(), place], 1)
 
 
-def _errors(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """`(T, 6, 2)`: where the palm would be seen, less where it is."""
-    points = shape @ Rotation.from_rotvec(pose[:, :3]).as_matrix().transpose(0, 2, 1) + pose[:, None, 3:]
-    return points[..., :2] / np.maximum(points[..., 2:], 1e-3) - rays
+def _errors(said: Said, pose: np.ndarray, shape: np.ndarray, noise: float) -> np.ndarray:
+    """`(T, 6, 3)`: where the palm would be seen, less where it is, and how much farther than the wrist it is, less what
+    the tracker says, in the measure of rays."""
+    about = shape @ Rotation.from_rotvec(pose[:, :3]).as_matrix().transpose(0, 2, 1)
+    points = about + pose[:, None, 3:]
+    off = np.empty((*about.shape[:2], 3))
+    off[..., :2] = points[..., :2] / np.maximum(points[..., 2:], 1e-3) - said.rays
+    off[..., 2] = (about[..., 2] - said.hint) * (noise / DEPTH)
+    return off
 
 
-def _derivatives(pose: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the errors: `(T, 6, 2, 6)` by a small turn in the camera frame and the place, `(T, 6, 2, 3)` by the point."""
+def _derivatives(pose: np.ndarray, shape: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of the errors: `(T, 6, 3, 6)` by a small turn in the camera frame and the place, `(T, 6, 3, 3)` by the point."""
     turn = Rotation.from_rotvec(pose[:, :3]).as_matrix()
     about = shape @ turn.transpose(0, 2, 1)
     points = about + pose[:, None, 3:]
     z = np.maximum(points[..., 2], 1e-3)
-    seen = np.zeros((*z.shape, 2, 3))
+    seen = np.zeros((*z.shape, 3, 3))
     seen[..., 0, 0] = seen[..., 1, 1] = 1 / z
     seen[..., 0, 2], seen[..., 1, 2] = -points[..., 0] / z**2, -points[..., 1] / z**2
+    placed = seen.copy()
+    seen[..., 2, 2] = noise / DEPTH  # the third is not of the place
     cross = np.zeros((*z.shape, 3, 3))  # d(turn · p) by a small turn w is w × about = -[about]× w
     x, y, w = about[..., 0], about[..., 1], about[..., 2]
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = w, -y, x
     cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = -w, y, -x
-    return np.concatenate([seen @ cross, seen], -1), seen @ turn[:, None]
+    return np.concatenate([seen @ cross, placed], -1), seen @ turn[:, None]
 
 
 def _weights(errors: np.ndarray, noise: float) -> np.ndarray:
@@ -184,14 +213,14 @@ def _weights(errors: np.ndarray, noise: float) -> np.ndarray:
 
 
 def _adjust(
-    rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float
+    said: Said, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Poses, and with a prior the shape too, that explain the rays: Levenberg-Marquardt; every pose is damped by
     itself, since no frame knows of another but through the shape."""
     damping: np.ndarray = np.full(len(pose), 1e-3)
-    cost = _cost(rays, pose, shape, prior, noise)
+    cost = _cost(said, pose, shape, prior, noise)
     for _ in range(STEPS):
-        step, change = _step(rays, pose, shape, prior, noise, damping)
+        step, change = _step(said, pose, shape, prior, noise, damping)
         tried = np.concatenate(
             [
                 (Rotation.from_rotvec(step[:, :3]) * Rotation.from_rotvec(pose[:, :3])).as_rotvec(),
@@ -200,7 +229,7 @@ def _adjust(
             1,
         )
         new_shape = shape + change
-        new = _cost(rays, tried, new_shape, prior, noise)
+        new = _cost(said, tried, new_shape, prior, noise)
         if prior is None:  # frames are taken or left one by one
             better = new < cost
             pose, done = np.where(better[:, None], tried, pose), (cost - new < ENOUGH * cost) & better
@@ -231,9 +260,9 @@ class _System(NamedTuple):
     pull: np.ndarray
 
 
-def _system(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, noise: float) -> _System:
-    errors = _errors(rays, pose, shape)
-    by_pose, by_point = _derivatives(pose, shape)
+def _system(said: Said, pose: np.ndarray, shape: np.ndarray, noise: float) -> _System:
+    errors = _errors(said, pose, shape, noise)
+    by_pose, by_point = _derivatives(pose, shape, noise)
     weight = _weights(errors, noise)
     return _System(
         np.einsum("tkci,tk,tkcj->tij", by_pose, weight, by_pose),
@@ -245,9 +274,9 @@ def _system(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, noise: float)
 
 
 def _step(
-    rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float, damping: np.ndarray
+    said: Said, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float, damping: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    system = _system(rays, pose, shape, noise)
+    system = _system(said, pose, shape, noise)
     diagonal = damping[:, None] * np.einsum("tii->ti", system.normal) + 1e-9
     normal = system.normal + np.einsum("ti,ij->tij", diagonal, np.eye(6))
     if prior is None:
@@ -261,9 +290,9 @@ def _step(
     return -(solved[..., -1] + solved[..., :-1] @ change), change.reshape(6, 3)
 
 
-def _cost(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float) -> np.ndarray:
+def _cost(said: Said, pose: np.ndarray, shape: np.ndarray, prior: np.ndarray | None, noise: float) -> np.ndarray:
     """`(T,)` of every frame; the prior's share is spread over them. Huber's."""
-    off = np.linalg.norm(_errors(rays, pose, shape), axis=-1) / noise
+    off = np.linalg.norm(_errors(said, pose, shape, noise), axis=-1) / noise
     cost = np.where(off < ROBUST, off**2 / 2, ROBUST * (off - ROBUST / 2)).sum(1)
     cost[pose[:, 5] < 0.02] = np.inf  # behind the camera, or on its lens
     return cost if prior is None else cost + ((shape - prior) ** 2).sum() / (2 * LOOSE**2 * len(pose))
@@ -273,19 +302,22 @@ def _cost(rays: np.ndarray, pose: np.ndarray, shape: np.ndarray, prior: np.ndarr
 
 
 def _fingers(rays: np.ndarray, said: np.ndarray, palm: np.ndarray, scale: float) -> np.ndarray:
-    """`(T, 21, 3)`: the palm's landmarks on their rays, as far as `palm` `(T, 6)`; from there every landmark where its
-    ray is one bone from the last – of the two such places the one that the tracker's own depths `said` `(T, 21)` are
-    nearer to; where the ray is farther than that, the nearest point on it."""
+    """`(T, 21, 3)`: the palm's landmarks on their rays, as far as `palm` `(T, 6)`; from there every landmark on its ray
+    where two things agree best: it is one bone from the last, and as much farther than the wrist as the tracker says
+    (`said` `(T, 21)`, of a hand of `scale` times the usual size). Where a bone lies along the ray the first is sure,
+    where it lies across, the second."""
     along = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], -1)
     points = np.full(along.shape, np.nan)
     points[:, list(hands.PALM)] = along[:, list(hands.PALM)] * palm[..., None]
     for parent, child, length in hands.PHALANGES:
-        ray, before = along[:, child], points[:, parent]
-        a, b = (ray**2).sum(1), (ray * before).sum(1)
-        room = b**2 - a * ((before**2).sum(1) - (length * scale) ** 2)
-        reach = np.sqrt(np.maximum(room, 0.0))
-        near, far = (b - reach) / a, (b + reach) / a
+        before, bone = points[:, parent], length * scale
         wanted = before[:, 2] + (said[:, child] - said[:, parent]) * scale
-        depth = np.where(np.abs(near - wanted) <= np.abs(far - wanted), near, far)
-        points[:, child] = ray * depth[:, None]
+        depths = before[:, 2, None] + bone * np.linspace(-1.05, 1.05, PLACES)
+        reach = np.linalg.norm(along[:, child, None] * depths[..., None] - before[:, None], axis=-1)
+        cost = ((reach - bone) / BONE) ** 2 + ((depths - wanted[:, None]) / TOLD) ** 2
+        best = np.clip(cost.argmin(1), 1, PLACES - 2)[:, None]
+        low, middle, high = (np.take_along_axis(cost, best + step, 1) for step in (-1, 0, 1))
+        bend = np.maximum(low - 2 * middle + high, 1e-12)  # a parabola through the three says where between them
+        finer = np.clip((low - high) / (2 * bend), -0.5, 0.5) * (depths[:, 1:2] - depths[:, :1])
+        points[:, child] = along[:, child] * (np.take_along_axis(depths, best, 1) + finer)
     return points

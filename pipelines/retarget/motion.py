@@ -49,8 +49,8 @@ class Reading:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     closed_at: float | None = None
     open_at: float | None = None
-    close_below: float = 0.4
-    open_above: float = 0.6
+    close_below: float = 0.1
+    open_above: float = 0.2
 
     def __post_init__(self) -> None:
         check_pose(self.camera, "retarget.camera")

@@ -1,0 +1,73 @@
+"""A robot's hand in a file, MJCF or URDF, as MuJoCo loads it, and which of its joints follow which."""
+
+from __future__ import annotations
+
+import dataengine.sim.model  # noqa: F401 – says how MuJoCo shall draw and warn
+
+# isort: split
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+
+from dataengine.errors import ConfigError
+
+LARGEST = 16 << 20  # bytes of a description; meshes stand in files of their own
+
+
+class Coupling(NamedTuple):
+    """follower = Σ terms[n] · leaderⁿ, both as the model counts them."""
+
+    follower: str
+    leader: str
+    terms: np.ndarray
+
+
+def load(path: str) -> tuple[mujoco.MjModel, list[Coupling]]:
+    """Raises `ConfigError` for a file that is not there, too large, or no model."""
+    if not Path(path).is_file():
+        raise ConfigError(f"model: there is no file {path}; it is looked for from where the command was called")
+    if Path(path).stat().st_size > LARGEST:
+        raise ConfigError(f"{path} has more than {LARGEST >> 20} MiB, which is no description of a hand")
+    try:
+        spec = mujoco.MjSpec.from_file(path)
+        spec.compiler.fusestatic = False  # links that are fixed to others, as a fingertip is, stay
+        model = spec.compile()
+    except (ValueError, mujoco.FatalError) as error:
+        raise ConfigError(f"{path} is no model that MuJoCo loads: {error}") from error
+    return model, [*_equalities(model), *_mimics(path)]
+
+
+def _equalities(model: mujoco.MjModel) -> list[Coupling]:
+    """MJCF: q1 - q1_0 = Σ a_n (q2 - q2_0)ⁿ, with the joints' places in the model as it stands at first."""
+    found = []
+    for row in np.flatnonzero(model.eq_type == mujoco.mjtEq.mjEQ_JOINT):
+        first, second = int(model.eq_obj1id[row]), int(model.eq_obj2id[row])
+        if not model.eq_active0[row] or second < 0:
+            continue
+        start, from_ = model.qpos0[model.jnt_qposadr[first]], model.qpos0[model.jnt_qposadr[second]]
+        shifted = np.polynomial.Polynomial(model.eq_data[row, :5])(np.polynomial.Polynomial([-from_, 1.0])) + start
+        found.append(Coupling(model.joint(first).name, model.joint(second).name, shifted.trim().coef))
+    return found
+
+
+def _mimics(path: str) -> list[Coupling]:
+    """URDF: MuJoCo reads over `mimic`."""
+    text = Path(path).read_bytes()
+    if b"<!ENTITY" in text:
+        raise ConfigError(f"{path} defines XML entities, which no description of a hand needs")
+    try:
+        root = ElementTree.fromstring(text)
+        return [
+            Coupling(
+                joint.attrib["name"],
+                mimic.attrib["joint"],
+                np.array([float(mimic.get("offset", 0)), float(mimic.get("multiplier", 1))]),
+            )
+            for joint in (root.iter("joint") if root.tag == "robot" else ())
+            if (mimic := joint.find("mimic")) is not None
+        ]
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: a joint that mimics another is not described as URDF has it: {error}") from error
