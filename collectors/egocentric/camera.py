@@ -92,7 +92,14 @@ def camera_of(said: Mapping[str, Any] | None, width: int, height: int) -> Camera
     neither a usual lens is assumed, and its spread says so. Raises `ConfigError`."""
     said = dict(said or {})
     if "fx" in said:
-        given = {"width": width, "height": height, "fy": said["fx"], "cx": (width - 1) / 2, "cy": (height - 1) / 2}
+        given = {
+            "fx": said["fx"],
+            "fy": said["fx"],
+            "width": width,
+            "height": height,
+            "cx": (width - 1) / 2,
+            "cy": (height - 1) / 2,
+        }
         return plugins.build(Camera, given | said, "the camera", "camera").scaled(width, height)
     spread = said.pop("spread", SURE if "fov" in said else UNSURE)
     fov = said.pop("fov", USUAL)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import typer
 import typer.core
 
-from dataengine.cli import collect_any, collect_expert, collect_push, collect_rollout, collect_serve, collect_teleop
+from dataengine.cli import (
+    collect_any,
+    collect_ego,
+    collect_expert,
+    collect_push,
+    collect_rollout,
+    collect_serve,
+    collect_teleop,
+)
 
 
 class Sources(typer.core.TyperGroup):
@@ -28,6 +36,7 @@ def _group() -> None:
 
 
 app.command("expert")(collect_expert.expert)
+app.command("ego")(collect_ego.ego)
 app.command("rollout")(collect_rollout.rollout)
 app.command("serve")(collect_serve.serve)
 app.command("push")(collect_push.push)

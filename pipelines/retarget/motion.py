@@ -11,7 +11,7 @@ from dataengine.episode import Episode
 from dataengine.errors import ConfigError
 from pipelines.retarget import gripper
 from pipelines.retarget.hand import Hand, Poses, read_hand
-from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, in_workspace
+from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, down_to, in_workspace
 from pipelines.retarget.pose import Orientation, Place, tool_poses
 
 
@@ -34,10 +34,12 @@ class Reading:
     place: of the tool, the middle between the tips of thumb and index or the wrist. orientation: of the pinch, or
     constant in the palm. offset: from there in the tool's axes [m]. camera: pose of the camera in the base frame, at
     the episode's first frame where it moves: x, y, z [m], qx, qy, qz, qw; without it that camera is the frame of
-    reference. world: instead, the pose in the base frame of the world in which the episode places its camera. scale: of
-    places about the base's origin; shift: added then [m]. closed_at, open_at: distance of the tips over wrist to middle
-    knuckle where the gripper is closed and open, if it is known of the person. close_below, open_above: openings
-    between which the gripper stays what it is.
+    reference. world: instead, the pose in the base frame of the world in which the episode places its camera. table:
+    height [m] in the base frame of a surface that the fingertips come down to somewhere in the clip: distances from the
+    camera are scaled so that they do. scale: of places about the base's origin; shift: added then [m]. closed_at,
+    open_at: distance of the tips over wrist to middle knuckle where the gripper is closed and open, if it is known of
+    the person. close_below, open_above: openings between which the gripper stays what it is; what is held while the
+    hand shows a narrower pinch elsewhere needs higher ones.
     """
 
     place: Place = "pinch"
@@ -47,6 +49,7 @@ class Reading:
     world: tuple[float, ...] | None = None
     scale: float = 1.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    table: float | None = None
     closed_at: float | None = None
     open_at: float | None = None
     close_below: float = 0.1
@@ -60,6 +63,8 @@ class Reading:
         for what, point in (("offset", self.offset), ("shift", self.shift)):
             if len(point) != 3 or not np.isfinite(point).all():
                 raise ConfigError(f"retarget.{what}: three numbers [m], not {list(point)}")
+        if self.table is not None and not (self.based and np.isfinite(self.table)):
+            raise ConfigError("retarget.table: a height [m] in the base frame, which needs camera or world")
         if not 0 < self.scale < np.inf:
             raise ConfigError(f"retarget.scale: {self.scale} is not above 0")
         if not 0 <= self.close_below <= self.open_above <= 1:
@@ -80,6 +85,9 @@ class Reading:
         hand, cameras = read_hand(episode, side), camera_poses(episode)
         seen = tool_poses(hand, self.place, self.orientation, self.offset)
         placed = cameras_in_base(cameras, self.camera, self.world, episode)
+        if self.table is not None:
+            nearer = down_to(self.table, hand, placed, episode)
+            seen = Poses(nearer * seen.point, seen.turn)
         tool = in_workspace(seen.seen_from(placed), self.scale, self.shift)
         distance = gripper.pinch(hand.landmarks)
         calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at)

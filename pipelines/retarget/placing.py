@@ -7,7 +7,11 @@ import numpy as np
 from dataengine import hands
 from dataengine.episode import Episode
 from dataengine.errors import ConfigError, EpisodeError
-from pipelines.retarget.hand import Poses, poses_of
+from pipelines.retarget.hand import Hand, Poses, poses_of
+
+FINGER = 0.008  # [m] from a fingertip's landmark to its skin
+LOWEST = 0.03  # quantile of the frames that stands for the lowest: outliers of a tracker are rarer
+NEARER = (0.75, 1.33)  # times the distance: what a camera may be wrong by
 
 
 def camera_poses(episode: Episode) -> Poses | None:
@@ -40,6 +44,25 @@ def cameras_in_base(
 def in_workspace(poses: Poses, scale: float, shift: tuple[float, float, float]) -> Poses:
     """Points grown about the origin of the frame, then shifted [m]."""
     return Poses(scale * poses.point + np.asarray(shift, np.float64), poses.turn)
+
+
+def down_to(table: float, hand: Hand, cameras: Poses, episode: Episode) -> float:
+    """By what distances from the camera are to be multiplied for the fingertips' lowest to be on the table, which is
+    at this height in the base. cameras: in the base, of one frame or of `T`.
+
+    Raises `EpisodeError` where that would be another distance altogether: the hand stays away from the table.
+    """
+    tips = hand.landmarks[:, list(hands.TIPS)]
+    up = np.broadcast_to(cameras.turn[:, 2], (len(tips), 3))  # the base's, along the camera's axes
+    below = np.einsum("tj,tkj->tk", up, tips).min(1)  # how much lower than the camera, negative [m]
+    wanted = (table + FINGER - cameras.point[:, 2]) / below
+    seen = hand.seen & (below < 0)
+    scale = float(np.quantile(np.broadcast_to(wanted, below.shape)[seen], LOWEST)) if seen.any() else 0.0
+    if not NEARER[0] <= scale <= NEARER[1]:
+        raise EpisodeError(
+            episode.id, f"its hand does not come down to the table: that would be {scale:.2f} times its distance"
+        )
+    return scale
 
 
 def as_pose(values: tuple[float, ...]) -> Poses:

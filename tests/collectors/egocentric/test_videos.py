@@ -1,0 +1,198 @@
+"""Videos as a source: planned without a picture, read by any worker, refused with the file and the reason."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from video_foreign import moving, write_video
+
+from collectors.egocentric import videos
+from collectors.egocentric.videos import EgoVideos
+from conftest import shared_data
+from dataengine import hands
+from dataengine.detect import find_converter
+from dataengine.errors import ConfigError, EpisodeError, SourceError
+from dataengine.flow import run_flow
+from dataengine.plugins import Drop, Sighting
+from dataengine.store import Store
+from dataengine.video import VideoClip
+from pipelines.egocentric.cuts import CutHands
+
+
+class Waving:
+    """Sees a right hand in every picture, that goes round; in dark pictures none."""
+
+    version = "waving 1"
+
+    def track(self, pictures: Iterable[np.ndarray], fps: float) -> Iterator[list[Sighting]]:
+        from hands_made import person
+
+        hand = person(1) * [1.0, -1.0, -1.0]
+        for number, picture in enumerate(pictures):
+            if picture.mean() < 10:
+                yield []
+                continue
+            place = [0.05 * np.sin(number / fps * 3), 0.04 * np.cos(number / fps * 3), 0.5]
+            points = hand + place
+            pixels = points[:, :2] / points[:, 2:] * 60 + (31.5, 23.5)
+            yield [Sighting(pixels.astype(np.float32), hand.astype(np.float32), True, 0.9)]
+
+
+@pytest.fixture(autouse=True)
+def waving(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("DATAENGINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(videos, "_tracker", lambda settings: Waving())
+
+
+def turned(path: Path) -> Path:
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    path.write_bytes(data[:at] + struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30) + data[at + 36 :])
+    return path
+
+
+def test_a_folder_of_videos_is_a_source(tmp_path: Path) -> None:
+    for name in ("take 10.mp4", "take 9.mp4"):
+        write_video(tmp_path, moving(60), name=name, sound=True)
+    (tmp_path / "take 9.txt").write_text("  pour the tea\nsecond line\n")
+    source = find_converter(tmp_path)
+    plan = source.plan(tmp_path, {"task": "tidy up", "hand_size": 0.09})
+    assert source.name == "ego" and plan.fps == 30 and plan.embodiment == "human_hands"
+    assert [ref.name for ref in plan.episodes] == ["take 9.mp4", "take 10.mp4"]
+    assert [ref.tasks for ref in plan.episodes] == [("pour the tea",), ("tidy up",)]
+    assert [each.key for each in plan.assumptions] == ["intrinsics"]
+    episode = source.read(plan, plan.episodes[0])
+    assert isinstance(episode.clips["observation.images.ego"], VideoClip)  # copied, not encoded again
+    assert episode.features.keys() == plan.features.keys() and episode.meta.tasks == ("pour the tea",)
+    assert (episode.frames[hands.column("right", "tracked")] == hands.SEEN).all()
+    assert (episode.frames[hands.column("left", "tracked")] == hands.ABSENT).all()
+    assert source.read(plan, plan.episodes[0]).id == episode.id
+    again = source.plan(tmp_path, plan.mapping)
+    assert again.mapping == plan.mapping and again.features == plan.features
+
+
+def test_pictures_and_one_file_are_sources_and_datasets_are_not(tmp_path: Path) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for number in range(20):
+        Image.fromarray(moving(20)[number]).save(shots / f"{number}.jpg")
+    plan = EgoVideos().plan(shots, {"fps": 10})
+    assert EgoVideos().sniff(shots) and plan.fps == 10 and len(plan.episodes) == 1
+    assert EgoVideos().read(plan, plan.episodes[0]).length == 20
+    film = write_video(tmp_path, moving(20), name="film.mov")
+    assert EgoVideos().plan(film).episodes[0].name == "film.mov"
+    dataset = tmp_path / "dataset"
+    (dataset / "meta").mkdir(parents=True)
+    shutil.copy(film, dataset / "film.mp4")
+    assert not EgoVideos().sniff(dataset)
+    (shots / "data.hdf5").touch()
+    assert not EgoVideos().sniff(shots) and not EgoVideos().sniff(tmp_path / "nothing")
+
+
+def test_what_does_not_fit_is_told_video_by_video(tmp_path: Path) -> None:
+    for number in range(2):
+        write_video(tmp_path, moving(30, seed=number), name=f"good{number}.mp4")
+    turned(write_video(tmp_path, moving(30, seed=5), name="upright.mp4"))
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no film at all")
+    half = write_video(tmp_path, moving(60, seed=7), name="half.mp4")
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    plan = EgoVideos().plan(tmp_path)
+    problems = {ref.name: ref.problem for ref in plan.episodes}
+    assert [name for name, problem in problems.items() if problem is None] == ["good0.mp4", "good1.mp4"]
+    assert "48×64" in problems["upright.mp4"] and "own for each size" in problems["upright.mp4"]
+    for name in ("empty.mp4", "text.mp4", "half.mp4"):
+        assert name in problems[name]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "a.mp4").write_text("no film")
+    with pytest.raises(SourceError, match=r"a\.mp4"):
+        EgoVideos().plan(alone)
+
+
+def test_turned_and_uneven_videos_come_out_upright_and_even(tmp_path: Path) -> None:
+    path = turned(write_video(tmp_path, moving(40), name="phone.mp4"))
+    plan = EgoVideos().plan(path)
+    episode = EgoVideos().read(plan, plan.episodes[0])
+    store = Store.create(tmp_path / "store", fps=plan.fps, features=plan.features)
+    with store.writer() as writer:
+        writer.append(episode)
+    stored = Store.open(tmp_path / "store")[0].clips["observation.images.ego"]
+    want = list(episode.clips["observation.images.ego"].frames())
+    got = list(stored.frames())
+    assert got[0].shape == (64, 48, 3) and len(got) == len(want) == 40
+    assert np.abs(np.stack(got).astype(int) - np.stack(want)).mean() < 6
+    uneven = write_video(tmp_path, moving(20), name="uneven.mp4", times=[n * 2 + (n > 9) * 9 for n in range(20)])
+    plan = EgoVideos().plan(uneven, {"fps": 15})
+    assert EgoVideos().read(plan, plan.episodes[0]).length == plan.episodes[0].length
+    assert any("uneven" in note for note in plan.notes)
+
+
+def test_a_video_without_a_hand_is_dropped_with_the_reason(tmp_path: Path) -> None:
+    path = write_video(tmp_path, np.zeros((40, 48, 64, 3), np.uint8), name="dark.mp4")
+    plan = EgoVideos().plan(path)
+    episode = EgoVideos().read(plan, plan.episodes[0])
+    (dropped,) = CutHands().run(iter([episode]))
+    assert isinstance(dropped, Drop) and dropped.reason == "no hand is seen"
+
+
+def test_a_video_that_changed_since_is_not_read(tmp_path: Path) -> None:
+    path = write_video(tmp_path, moving(30))
+    plan = EgoVideos().plan(path)
+    write_video(tmp_path, moving(30, seed=3))
+    with pytest.raises(EpisodeError, match="has changed since"):
+        EgoVideos().read(plan, plan.episodes[0])
+
+
+@pytest.mark.parametrize(
+    ("mapping", "why"),
+    [
+        ({"hand_size": 0.9}, "hand_size"),
+        ({"sides": ["both"]}, "sides"),
+        ({"camera": "a/b"}, "camera"),
+        ({"cutof": 3}, "did you mean 'cutoff'"),
+        ({"intrinsics": {"fx": "wide"}}, "camera.fx"),
+        ({"format": "aloha"}, "written for 'aloha'"),
+        ({"fps": 1000}, "fps"),
+    ],
+)
+def test_a_mapping_that_makes_no_sense(tmp_path: Path, mapping: dict, why: str) -> None:
+    path = write_video(tmp_path, moving(10))
+    with pytest.raises((ConfigError, SourceError), match=why):
+        EgoVideos().plan(path, mapping)
+
+
+def test_real_hands_from_a_file_to_robot_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flow, MediaPipe and worker processes included, and stock LeRobot reads what came out."""
+    pytest.importorskip("mediapipe")
+    monkeypatch.undo()
+    monkeypatch.setenv("DATAENGINE_HAND_MODEL", str(shared_data("models/hand_landmarker.task")))
+    monkeypatch.setenv("DATAENGINE_CACHE", str(tmp_path / "cache"))
+    flow = {
+        "name": "hands",
+        "source": {"path": str(shared_data("hands/handpose3d_cam0.mp4")), "format": "ego", "mapping": {"task": "play"}},
+        "stages": ["cut_hands", {"retarget": {"hand": "right", "rotation": "rotation_6d"}}],
+        "out": str(tmp_path / "store"),
+        "then": ["hand_report"],
+    }
+    result = run_flow(flow, workers=1, progress=False)
+    assert (result.kept, result.quarantined, result.dropped) == (1, 0, 0) and result.frames > 300
+    store = Store.open(tmp_path / "store")
+    episode = store[0]
+    assert episode.frames["action"].shape == (episode.length, 10) and np.isfinite(episode.frames["action"]).all()
+    assert episode.features["action"].names[:3] == ("ee.x", "ee.y", "ee.z")
+    assert (episode.frames[hands.column("right", "tracked")] != hands.ABSENT).mean() > 0.98
+    assert 0.2 < np.median(episode.frames[hands.column("right", "wrist")][:, 2]) < 1.5
+    assert {"retarget_cuts", "grasp"} <= set(episode.labels)
+    assert list((tmp_path / "store.flow").rglob("episode-000000.png"))
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    theirs = LeRobotDataset("me/hands", root=tmp_path / "store")
+    np.testing.assert_allclose(theirs[5]["action"].numpy(), episode.frames["action"][5], rtol=1e-6)
+    assert theirs[5]["observation.images.ego"].shape == (3, 720, 720)
