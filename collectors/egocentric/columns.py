@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from collectors.egocentric.camera import Camera
 from collectors.egocentric.identity import Tracks
-from collectors.egocentric.metric import FEWEST, Lifted, calibrate, lift
+from collectors.egocentric.metric import FEWEST, Lifted, calibrate, lift, usual
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.signal import fill, smooth
 from dataengine import hands
@@ -43,10 +43,11 @@ def _hand(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     pixels, world, score = tracks.pixels[place], tracks.world[place], tracks.score[place]
     seen = np.isfinite(pixels).all((1, 2))
-    if seen.sum() < FEWEST:
-        return _absent(len(seen)), {"frames": int(seen.sum())} if seen.any() else {}
-    right = side == "right"
-    palm = calibrate(camera.rays(pixels), world, right=right, size=settings.hand_size)
+    if not seen.any():
+        return _absent(len(seen)), {}
+    right, size = side == "right", settings.hand_size
+    learnt = seen.sum() >= FEWEST
+    palm = calibrate(camera.rays(pixels), world, right=right, size=size) if learnt else usual(right=right, size=size)
     palm = palm._replace(spread=float(np.hypot(palm.spread, camera.spread)))
     both, bridged = fill(np.concatenate([pixels, world], 2), round(settings.bridge * fps))
     steady = smooth(both, fps, settings.cutoff)
@@ -66,6 +67,7 @@ def _hand(
     return held, {
         "frames": int(seen.sum()),
         "bridged": int(bridged.sum()),
+        "palm_learnt": bool(learnt),
         "hand_size_m": round(palm.size, 4),
         "palm_m": np.round(palm.points, 4).tolist(),
         "distance_spread": round(palm.spread, 3),

@@ -36,7 +36,7 @@ class Footage(NamedTuple):
 
 
 def open_footage(path: Path, fps: float | None = None) -> Footage:
-    """A video file or a folder of pictures. fps: of the result; a video's own by default, 30 for pictures.
+    """A video file, a folder of pictures, or one picture. fps: of the result; a video's own by default, else 30.
 
     Raises `SourceError` (of which `VideoError` is one) for what is neither, or damaged.
     """
@@ -44,7 +44,9 @@ def open_footage(path: Path, fps: float | None = None) -> Footage:
         raise SourceError(path, f"fps is {RATES[0]:g} to {RATES[1]:g}, not {fps:g}")
     if not path.exists():
         raise SourceError(path, "is not there")
-    return _photos(path, fps or 30.0) if path.is_dir() else _video(path, fps)
+    if path.is_dir():
+        return _photos(path, _listed(path), fps or 30.0)
+    return _photos(path, [path], fps or 30.0) if path.suffix.lower() in PHOTOS else _video(path, fps)
 
 
 def _video(path: Path, fps: float | None) -> Footage:
@@ -183,7 +185,13 @@ class Photos(Clip):
         return _sha256(self.paths)
 
 
-def _photos(folder: Path, fps: float) -> Footage:
+def _photos(path: Path, paths: list[Path], fps: float) -> Footage:
+    first = _photo(paths[0])
+    clip = Photos(tuple(paths), fps, *first.shape[:2])
+    return Footage(path, clip, _sha256(paths), (f"{len(paths)} pictures, taken for {fps:g} a second",))
+
+
+def _listed(folder: Path) -> list[Path]:
     """Pictures of a folder in the order people count: 2 before 10."""
     inside = folder.resolve()
     paths = [path for path in folder.iterdir() if path.suffix.lower() in PHOTOS and not path.name.startswith(".")]
@@ -193,9 +201,7 @@ def _photos(folder: Path, fps: float) -> Footage:
     for path in paths:
         if not path.resolve().is_relative_to(inside):
             raise SourceError(path, "leads out of its folder")
-    first = _photo(paths[0])
-    clip = Photos(tuple(paths), fps, *first.shape[:2])
-    return Footage(folder, clip, _sha256(paths), (f"{len(paths)} pictures, taken for {fps:g} a second",))
+    return paths
 
 
 def _as_people_count(path: Path) -> list[tuple[bool, int, str]]:

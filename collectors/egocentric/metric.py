@@ -34,6 +34,7 @@ BONE, TOLD = 0.003, 0.008  # [m]: a bone is of another length; a tracker's depth
 PLACES = 43  # along a ray that are looked at
 FREE = 2**0.5  # a pose of six numbers takes half of what twelve are off by
 DEPTH = 0.012  # [m] by which a tracker's own depths in the palm are off
+UNLEARNT = 0.08  # the same, of a palm that was not seen often enough
 ROBUST = 2.0  # times the noise: from there on a landmark counts less (Huber 1964)
 
 
@@ -89,6 +90,14 @@ def calibrate(rays: np.ndarray, world: np.ndarray, *, right: bool, size: float |
     scale = known / float(np.linalg.norm(shape[3] - shape[0]))
     spread = float(np.hypot(SHAPE_SPREAD, 0.01 if size is not None else hands.SIZE_SPREAD))
     return Palm(shape * scale, known, spread, noise, len(some))
+
+
+def usual(*, right: bool, size: float | None = None) -> Palm:
+    """The average palm, for a clip too short to learn one from: a photograph."""
+    known = size if size is not None else hands.SIZE
+    points = hands.palm(right=right) * (known / hands.SIZE)
+    spread = float(np.hypot(UNLEARNT, 0.01 if size is not None else hands.SIZE_SPREAD))
+    return Palm(points, known, spread, NOISE, 0)
 
 
 def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:

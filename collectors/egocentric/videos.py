@@ -37,7 +37,7 @@ class EgoVideos:
 
     name: ClassVar[str] = "ego"
     version: ClassVar[str] = "1"
-    reads: ClassVar[str] = f"videos of hands ({', '.join(VIDEOS)}), folders of them or of pictures"
+    reads: ClassVar[str] = f"videos of hands ({', '.join(VIDEOS)}), pictures, and folders of them"
 
     def sniff(self, path: Path) -> bool:
         try:
@@ -154,6 +154,8 @@ def _videos(path: Path) -> list[Path]:
 
 
 def _is_photos(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix.lower() in PHOTOS
     if not path.is_dir() or (path / "meta").exists() or _videos(path):
         return False
     inside = [each for each in path.iterdir() if not each.name.startswith(".")]

@@ -64,17 +64,23 @@ def test_hands_are_where_they_are_and_gaps_say_what_they_are() -> None:
     assert (about["frames"], about["bridged"]) == (100 - 5, 5) and about["distance_spread"] < 0.06
 
 
-def test_the_columns_are_those_of_the_contract_also_without_a_hand() -> None:
-    found, *_ = tracks([range(0, 115)])  # five frames are too few to know a palm from
+@pytest.mark.parametrize("seen", [0, 1, 5])
+def test_the_columns_are_those_of_the_contract_also_for_a_photograph_and_without_a_hand(seen: int) -> None:
+    found, points, _ = tracks([range(seen, 120)])  # too few to learn a palm from
     made = hand_columns(found, CAMERA, EgoSettings(), FPS)
     features = {key: feature for side in hands.SIDES for key, feature in hands.features(side).items()}
     assert made.columns.keys() == features.keys()
     for key, feature in features.items():
         shape = () if feature.shape == (1,) else feature.shape
         assert made.columns[key].shape == (120, *shape) and str(made.columns[key].dtype) == feature.dtype, key
-    assert (made.columns[hands.column("right", "tracked")] == hands.ABSENT).all()
+        assert np.isfinite(made.columns[key]).all()
+    assert (made.columns[hands.column("right", "tracked")] == hands.SEEN).sum() == seen
     assert (made.columns[hands.column("left", "wrist")] == [0, 0, 0, 0, 0, 0, 1]).all()
-    assert made.about == {"left": {}, "right": {"frames": 5}}
+    assert made.about["left"] == {}
+    if seen:
+        said = made.about["right"]
+        assert not said["palm_learnt"] and said["distance_spread"] > 0.09 and said["frames"] == seen
+        assert np.linalg.norm(made.columns[hands.column("right", "wrist")][0, :3] - points[0, 0]) < 0.1
 
 
 def test_what_is_not_known_makes_distances_less_sure() -> None:
