@@ -35,6 +35,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--attempts", type=int, default=50, help="at every task")
     parser.add_argument("--image-size", type=int, default=96, help="pixels a side, a multiple of 24")
     parser.add_argument("--recovery", type=float, default=0.25, help="share that begins after an empty grasp")
+    parser.add_argument("--waypoint", type=float, default=1.0, help="weight of where the motion arrives")
+    parser.add_argument("--init", type=Path, default=None, help="a policy to begin with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of the training")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -59,8 +61,9 @@ def main() -> None:
         seed=args.seed,
         save_every=500,
         threads=args.threads,
+        waypoint=args.waypoint,
     )
-    report = train(store, args.work / "run", config, resume=True)
+    report = train(store, args.work / "run", config, resume=True, init=args.init)
     scenes: dict[str, Any] = {"seed": args.seed, "params": {"arm": args.arm}, "workers": args.workers, "films": 0}
     scenes["image_size"] = args.image_size
     result = evaluate(Loader(args.work / "run"), tasks=tasks, episodes=args.attempts * len(tasks), **scenes)

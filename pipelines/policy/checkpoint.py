@@ -85,6 +85,16 @@ def read_policy(folder: Path, device: str = "cpu") -> tuple[Spec, VLA]:
     return replace(spec, config=replace(spec.config, device=device)), model.to(device).eval()
 
 
+def begin_with(model: VLA, other: VLA) -> None:
+    """Take over the weights of another model. Raises `ConfigError` where it is built differently."""
+    mine, theirs = model.state_dict(), other.state_dict()
+    unlike = [name for name in mine if name not in theirs or mine[name].shape != theirs[name].shape]
+    unlike += [name for name in theirs if name not in mine]
+    if unlike:
+        raise ConfigError(f"the policy to begin with is built differently: {', '.join(unlike[:5])}")
+    model.load_state_dict(theirs)
+
+
 def save_run(
     folder: Path, step: int, model: VLA, average: VLA, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
 ) -> None:

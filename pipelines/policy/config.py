@@ -32,7 +32,7 @@ class PolicyConfig:
     shift: random shift of the pictures in pixels. flow_draws: noise samples per picture; encoding dominates.
     save_every: steps between checkpoints to resume from. dtype: `auto` computes in bfloat16 where the processor does,
     which is nearly twice as fast, and learns the same. threads: more than one is slower where two
-    share a core; two cores of their own made 1.45 of the steps.
+    share a core; two cores of their own made 1.45 of the steps. A trained policy acts with one.
     """
 
     head: Head = "l1"

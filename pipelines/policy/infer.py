@@ -68,7 +68,7 @@ class ReferencePolicy:
         Raises `ConfigError` when the observation lacks something the policy was trained on or has another shape.
         """
         pictures, state, words, here = self._look(observation, instruction)
-        with threads(self.spec.config.threads):
+        with threads(1):  # one picture is too little for more, and workers act side by side
             targets = self._model.act(pictures, state, words, self._draw())
         return self._actions(targets, here)
 
@@ -79,7 +79,7 @@ class ReferencePolicy:
         The parts of an l1 head are those of the actions that are given; of the others' the whole chunk's.
         """
         pictures, state, words, here = self._look(observation, instruction)
-        with threads(self.spec.config.threads):
+        with threads(1):
             memory, text = self._model.encoder(pictures, state, words)
             said = explain(self._model.head, memory, text, self._draw(), self._noise)
         parts = as_array(said.parts, np.float64)

@@ -12,16 +12,21 @@ from pipelines.policy.config import PolicyConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPolicy(PolicyConfig):
-    """Train the reference policy on the store; parameters are the policy's own. A killed job goes on where it was."""
+    """Train the reference policy on the store; parameters are the policy's own. A killed job goes on where it was.
+
+    init: a trained policy to begin with.
+    """
 
     name: ClassVar[str] = "train"
     version: ClassVar[str] = "1"
+
+    init: Path | None = None
 
     def run(self, store: Path, out: Path) -> Mapping[str, Any]:
         from pipelines.policy.train import train
 
         config = PolicyConfig(**{f.name: getattr(self, f.name) for f in fields(PolicyConfig)})
-        return train(store, out, config, resume=True).to_json()
+        return train(store, out, config, resume=True, init=self.init).to_json()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ read. Kept as JSON beside the weights; training and inference build the same mod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +113,20 @@ class Spec:
         if not spec.state.fits(spec.state_size) or not spec.target.fits(spec.space.target_size):
             raise ConfigError("is not the description of a policy: its normalisation does not fit its inputs")
         return spec
+
+
+def continued(spec: Spec, begun: Spec, instructions: tuple[str, ...]) -> tuple[Spec, list[str]]:
+    """The spec of a run that begins with another's weights, and what a person should know: words and scales stay what
+    they were, or the weights would mean something else.
+
+    Raises `ConfigError` when the dataset has other inputs, cameras or actions.
+    """
+    for what in ("inputs", "cameras", "space", "fps"):
+        if (mine := getattr(spec, what)) != (theirs := getattr(begun, what)):
+            raise ConfigError(f"the policy to begin with has other {what}: {theirs}, this dataset {mine}")
+    unread = sorted({word for text in instructions for word in begun.vocabulary.unknown(text)})
+    notes = [f"words that it does not know are not read: {', '.join(unread)}"] if unread else []
+    return replace(begun, config=spec.config), notes
 
 
 def specify(frames: Frames, config: PolicyConfig) -> tuple[Spec, list[str]]:

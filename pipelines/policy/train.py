@@ -22,13 +22,13 @@ import torch
 from dataengine.errors import ConfigError
 from dataengine.plugins import load
 from dataengine.progress import Progress
-from pipelines.policy.checkpoint import build, load_run, save_policy, save_run, write_whole
+from pipelines.policy.checkpoint import begin_with, build, load_run, read_policy, save_policy, save_run, write_whole
 from pipelines.policy.config import PolicyConfig
 from pipelines.policy.curve import draw_losses, read_losses
 from pipelines.policy.data import Frames, batch, gather
 from pipelines.policy.heldout import HeldOut, measure
 from pipelines.policy.model import VLA, check_device, threads
-from pipelines.policy.spec import Scale, Spec, specify
+from pipelines.policy.spec import Scale, Spec, continued, specify
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +78,13 @@ def train(
     *,
     resume: bool = False,
     cache: Path | None = None,
+    init: Path | None = None,
 ) -> TrainReport:
     """Train the reference policy on a store and leave it in `out/policy`.
 
     resume: go on from the newest state in `out`; the losses are those of a run that was never stopped. cache: folder
-    for pictures at training size (default `out/pictures`), which several runs may share.
+    for pictures at training size (default `out/pictures`), which several runs may share. init: a policy whose weights,
+    words and scales to begin with; the dataset must have its inputs and actions.
     Raises `ConfigError` with every reason when the dataset cannot train it, when `out` holds another run, or when it
     holds this one and `resume` is false.
     """
@@ -94,12 +96,19 @@ def train(
         opened = Store.open(Path(store))
         frames = gather(opened, config, cache or out / "pictures", progress.counter)
         spec, notes = specify(frames, config)
+        begun = None if init is None else read_policy(init)
+        if begun is not None:
+            spec, known = continued(spec, begun[0], frames.instructions)
+            notes += [f"begins with the weights of {Path(init or '').name}", *known]
         notes = [*frames.notes, *notes]
         for note in notes:
             log.info("%s", note)
-        run = _fingerprint(frames, config)
+        run = _fingerprint(frames, config, begun and begun[1])
         _claim(out, run, resume)
         model, average = _models(spec, frames, out / "resume" / "tokenizer")
+        if begun is not None:
+            for each in (model, average):
+                begin_with(each, begun[1])
         losses, spent = _fit(spec, frames, model, average, out, progress)
         held_out = measure(spec, average.eval(), frames)
 
@@ -221,14 +230,16 @@ def with_dtype(config: PolicyConfig) -> PolicyConfig:
     return replace(config, dtype="bfloat16" if native else "float32")
 
 
-def _fingerprint(frames: Frames, config: PolicyConfig) -> str:
-    """What makes two runs the same: the parameters that matter, and the data."""
+def _fingerprint(frames: Frames, config: PolicyConfig, begun: VLA | None) -> str:
+    """What makes two runs the same: the parameters that matter, the data, and the weights it began with."""
     digest = hashlib.sha256(
         json.dumps({k: v for k, v in config.to_json().items() if k not in FREE}, sort_keys=True).encode()
     )
     digest.update(json.dumps([frames.ids, frames.instructions, frames.inputs, list(frames.pictures)]).encode())
     for column in (frames.state, frames.action, frames.instruction, frames.train):
         digest.update(np.ascontiguousarray(column).data)
+    for weight in begun.state_dict().values() if begun is not None else ():
+        digest.update(weight.contiguous().numpy().data)
     return digest.hexdigest()[:24]
 
 

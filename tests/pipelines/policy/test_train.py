@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,28 @@ def test_killed_and_resumed_is_as_if_never_stopped(run, toy_store, tmp_path):
     weights = "policy/model.safetensors"
     assert (tmp_path / weights).read_bytes() == (out / weights).read_bytes()
     assert again.held_out == report.held_out
+
+
+def test_a_policy_is_trained_further_with_its_own_words_and_scales(run, toy_store, tmp_path):
+    out, _ = run
+    config = replace(CONFIG, steps=12, seed=5, warmup=0, learning_rate=1e-5)
+    report = train(toy_store, tmp_path / "more", config, init=out)
+    assert any(note == f"begins with the weights of {out.name}" for note in report.notes)
+    begun, more = load_policy(out), load_policy(tmp_path / "more")
+    assert more.spec.vocabulary == begun.spec.vocabulary
+    np.testing.assert_array_equal(more.spec.target.std, begun.spec.target.std)
+    new = train(toy_store, tmp_path / "new", config)
+    assert report.loss[0] < 0.7 * new.loss[0]  # it goes on, and does not begin anew
+    with pytest.raises(ConfigError, match="holds a run on other data or with other parameters"):
+        train(toy_store, tmp_path / "more", config, init=tmp_path / "new", resume=True)
+
+
+def test_a_policy_for_other_inputs_is_no_beginning(run, toy_store, tmp_path):
+    out, _ = run
+    with pytest.raises(ConfigError, match="has other cameras"):
+        train(toy_store, tmp_path / "a", replace(CONFIG, cameras=()), init=out)
+    with pytest.raises(ConfigError, match="is built differently"):
+        train(toy_store, tmp_path / "b", replace(CONFIG, width=64), init=out)
 
 
 def test_what_a_run_leaves_holds_no_code_and_no_path_of_this_machine(run, toy_store):
