@@ -56,6 +56,21 @@ def palm(*, right: bool) -> np.ndarray:
     return RIGHT_PALM if right else RIGHT_PALM * [-1.0, 1.0, 1.0]
 
 
+def palm_rotation(landmarks: np.ndarray, *, right: bool) -> np.ndarray:
+    """Rotation of the palm `(T, 3, 3)` in the frame of the landmarks `(T, 21, 3)`: the average palm laid over it
+    (Kabsch 1976). NaN where the landmarks are."""
+    average = palm(right=right)
+    theirs = np.asarray(landmarks, np.float64)[:, list(PALM)]
+    found = np.full((len(theirs), 3, 3), np.nan)
+    there = np.isfinite(theirs).all((1, 2))
+    away = theirs[there] - theirs[there].mean(1, keepdims=True)
+    u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", away, average - average.mean(0)))
+    flip = np.ones((len(u), 1, 3))
+    flip[:, 0, 2] = np.sign(np.linalg.det(u @ vt))
+    found[there] = (u * flip) @ vt
+    return found
+
+
 def column(side: str, what: str) -> str:
     """Feature key of a hand: `what` is one of `features`."""
     return f"observation.hands.{side}.{what}"

@@ -203,6 +203,7 @@ def _assumed(settings: EgoSettings, camera: Camera) -> tuple[Assumption, ...]:
     if settings.hand_size is None:
         why = f"an average adult's, wrist to middle knuckle [m]; distances are ±{hands.SIZE_SPREAD:.0%} for that alone"
         found.append(Assumption("hand_size", hands.SIZE, why))
+    found.append(Assumption("faces", "not assessed", "pictures are as they were filmed; sound and tags are left out"))
     return tuple(found)
 
 

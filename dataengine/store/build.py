@@ -240,10 +240,11 @@ class _Build:
                 named = self.change.rename.get(key, key)
                 summary = stats.shaped(sketch.summary(), self.store.features[key])
                 self.rows.set(place, {f"stats/{named}/{name}": value for name, value in summary.items()})
-        keys = table.column("feature").to_pylist()
-        place = table.schema.get_field_index("feature")
-        table = table.set_column(place, "feature", pa.array([self.change.rename.get(k, k) for k in keys], pa.string()))
-        table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
+        if self.change.rename or self.change.drop:
+            keys = table.column("feature").to_pylist()
+            place, named = table.schema.get_field_index("feature"), [self.change.rename.get(k, k) for k in keys]
+            table = table.set_column(place, "feature", pa.array(named, pa.string()))
+            table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
         camera_stats.write(self.folder, self.commit.generation + 1, table)
         for key, sketch in camera_stats.merged(table).items() if anew else ():
             if self.onto is not None and key in self.sketches:

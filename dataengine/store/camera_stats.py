@@ -72,12 +72,16 @@ def known(root: Path, lengths: Mapping[str, int]) -> list[pa.Table]:
     parts, missing = [SCHEMA.empty_table()], set(lengths)
     for path in reversed(paths(root)):
         table = load(path)
-        table = table.filter(pc.is_in(table["episode_id"], pa.array(list(missing), pa.string())))
         said = table["episode_id"].to_pylist()
+        wrong = {i for i, n in zip(said, table["frames"].to_pylist(), strict=True) if i in missing and n > lengths[i]}
+        parts.append(_those(table, np.array([i in missing and i not in wrong for i in said], bool)))
         missing -= set(said)
-        wrong = {i for i, n in zip(said, table["frames"].to_pylist(), strict=True) if n > lengths[i]}
-        parts.append(table.filter(pc.invert(pc.is_in(table["episode_id"], pa.array(list(wrong), pa.string())))))
     return parts
+
+
+def _those(table: pa.Table, wanted: np.ndarray) -> pa.Table:
+    """Rows of a table; all of them are not copied."""
+    return table if wanted.all() else table.filter(pa.array(wanted))
 
 
 def _lengths(store: Store, ids: Collection[str]) -> dict[str, int]:
@@ -117,40 +121,42 @@ def counted(store: Store, ids: Collection[str]) -> pa.Table:
 def merged(table: pa.Table) -> dict[str, stats.Sketch]:
     """One sketch per camera over all rows (Chan, Golub & LeVeque 1983 for any number of parts)."""
     found: dict[str, stats.Sketch] = {}
-    for key in table.column("feature").unique().to_pylist():
-        rows = table.filter(pc.equal(table.column("feature"), key))
-        dims = [rows.filter(pc.equal(rows.column("dim"), d)) for d in range(pc.max(rows.column("dim")).as_py() + 1)]
-        column = {name: np.stack([_numbers(d, name) for d in dims], 1) for name in ("values", "mean", "m2", "centre")}
+    features = np.array(table.column("feature").to_pylist(), object)
+    columns = {name: table.column(name).to_numpy() for name in ("dim", *_NUMBERS)}
+    lists = {name: table.column(name).combine_chunks() for name in ("bins", "counts")}
+    flat = {name: one.flatten().to_numpy() for name, one in lists.items()}
+    owner = np.repeat(np.arange(len(features)), lists["bins"].value_lengths().to_numpy())
+    for key in dict.fromkeys(features.tolist()):
+        mine = features == key
+        dims = [np.flatnonzero(mine & (columns["dim"] == d)) for d in range(int(columns["dim"][mine].max()) + 1)]
+        column = {name: np.stack([columns[name][d] for d in dims], 1) for name in _NUMBERS}
         if (column["centre"] != column["centre"][0]).any():
             raise StoreError(f"the sketches of {key!r} count around different centres")
         total = column["values"].sum(0)
         mean = (column["values"] * column["mean"]).sum(0) / total
         spread = column["m2"].sum(0) + (column["values"] * (column["mean"] - mean) ** 2).sum(0)
-        histograms = [_histogram(d) for d in dims]
+        histograms = []
+        for rows in dims:
+            here = np.isin(owner, rows, assume_unique=False, kind="table")
+            bins, place = np.unique(flat["bins"][here], return_inverse=True)
+            counts = np.bincount(place, flat["counts"][here], len(bins)).astype(np.int64)  # exact to 2^53
+            histograms.append((bins.astype(np.int32), counts))
         found[key] = stats.Sketch(
-            bool(rows.column("grey")[0].as_py()),
+            bool(columns["grey"][mine][0]),
             column["centre"][0],
-            int(_numbers(dims[0], "frames").sum()),
+            int(column["frames"][:, 0].sum()),
             float(total[0]),
             mean,
             spread,
-            np.array([_numbers(d, "min").min() for d in dims]),
-            np.array([_numbers(d, "max").max() for d in dims]),
+            column["min"].min(0),
+            column["max"].max(0),
             stats.keys_of([bins for bins, _ in histograms]),
             np.concatenate([counts for _, counts in histograms]),
         )
     return found
 
 
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
-    return table.column(name).to_numpy()
-
-
-def _histogram(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    bins, place = np.unique(table.column("bins").combine_chunks().flatten().to_numpy(), return_inverse=True)
-    counts = np.zeros(len(bins), np.int64)
-    np.add.at(counts, place, table.column("counts").combine_chunks().flatten().to_numpy())
-    return bins.astype(np.int32), counts
+_NUMBERS = ("values", "mean", "m2", "centre", "frames", "min", "max", "grey")
 
 
 def _decoded(store: Store, identity: str, cameras: Iterable[str]) -> dict[str, stats.Sketch]:

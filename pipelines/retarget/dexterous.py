@@ -90,7 +90,7 @@ class DexterousHand:
         if landmarks.ndim != 3 or landmarks.shape[1:] != (21, 3):
             raise DataEngineError(f"landmarks have the shape (T, 21, 3), not {landmarks.shape}")
         if rotation is None:
-            rotation = palm_rotation(landmarks, right=self.config.side == "right")
+            rotation = hands.palm_rotation(landmarks, right=self.config.side == "right")
         rotation = np.asarray(rotation, np.float64)
         if rotation.shape != (len(landmarks), 3, 3):
             raise DataEngineError(f"rotations of {len(landmarks)} frames have the shape (T, 3, 3): {rotation.shape}")
@@ -185,18 +185,3 @@ class Following:
         whole = coupling.T @ bend @ coupling
         whole.flat[:: len(whole) + 1] += 2 * (self.keep + self.ease)
         return slope, whole
-
-
-def palm_rotation(landmarks: np.ndarray, *, right: bool) -> np.ndarray:
-    """Rotation of the palm `(T, 3, 3)` in the frame of the landmarks `(T, 21, 3)`: the average palm laid over it
-    (Kabsch 1976). NaN where the landmarks are."""
-    palm = hands.palm(right=right)
-    theirs = np.asarray(landmarks, np.float64)[:, list(hands.PALM)]
-    found = np.full((len(theirs), 3, 3), np.nan)
-    there = np.isfinite(theirs).all((1, 2))
-    away = theirs[there] - theirs[there].mean(1, keepdims=True)
-    u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", away, palm - palm.mean(0)))
-    flip = np.ones((len(u), 1, 3))
-    flip[:, 0, 2] = np.sign(np.linalg.det(u @ vt))
-    found[there] = (u * flip) @ vt
-    return found

@@ -66,13 +66,14 @@ def test_a_folder_of_videos_is_a_source(tmp_path: Path) -> None:
     assert source.name == "ego" and plan.fps == 30 and plan.embodiment == "human_hands"
     assert [ref.name for ref in plan.episodes] == ["take 9.mp4", "take 10.mp4"]
     assert [ref.tasks for ref in plan.episodes] == [("pour the tea",), ("tidy up",)]
-    assert [each.key for each in plan.assumptions] == ["intrinsics"]
+    assert [each.key for each in plan.assumptions] == ["intrinsics", "faces"]
     episode = source.read(plan, plan.episodes[0])
     assert isinstance(episode.clips["observation.images.ego"], VideoClip)  # copied, not encoded again
     assert episode.features.keys() == plan.features.keys() and episode.meta.tasks == ("pour the tea",)
     assert (episode.frames[hands.column("right", "tracked")] == hands.SEEN).all()
     assert (episode.frames[hands.column("left", "tracked")] == hands.ABSENT).all()
     assert source.read(plan, plan.episodes[0]).id == episode.id
+    assert any("not assessed" in text for text in episode.meta.lineage[0].assumed)  # and so in the card
     again = source.plan(tmp_path, plan.mapping)
     assert again.mapping == plan.mapping and again.features == plan.features
 

@@ -21,7 +21,7 @@ from dataengine import hands
 from dataengine.errors import ConfigError, DataEngineError
 from dataengine.sim.human_hand import ABOUT_TO_PINCH, RELAXED, HumanHand
 from pipelines.retarget import dexterous_objectives as objectives
-from pipelines.retarget.dexterous import DexterousHand, Following, palm_rotation
+from pipelines.retarget.dexterous import DexterousHand, Following
 from pipelines.retarget.dexterous_config import HandConfig
 from pipelines.retarget.dexterous_solve import least
 
@@ -276,12 +276,14 @@ def test_where_the_hand_is_and_how_it_is_turned_does_not_matter(folder: Path, se
     away = hand.retarget(human.pose(angles, place, turn), turn)
     assert np.abs(at_home.joints - away.joints).max() < 1e-3
     # The palm's rotation can be seen in the landmarks themselves; this person's palm is not quite the average one.
-    seen = palm_rotation(human.pose(angles, place, turn), right=True)
+    seen = hands.palm_rotation(human.pose(angles, place, turn), right=True)
     assert np.rad2deg((Rotation.from_matrix(seen) * Rotation.from_matrix(turn).inv()).magnitude()).max() < 8
-    other = palm_rotation(human.pose(angles) * [-1.0, 1.0, 1.0], right=True)  # of the wrong hand: still a rotation
+    other = hands.palm_rotation(
+        human.pose(angles) * [-1.0, 1.0, 1.0], right=True
+    )  # of the wrong hand: still a rotation
     assert np.abs(np.linalg.det(other) - 1).max() < 1e-9
     average = HumanHand()
-    assert np.abs(palm_rotation(average.pose(angles, place, turn), right=True) - turn).max() < 1e-3
+    assert np.abs(hands.palm_rotation(average.pose(angles, place, turn), right=True) - turn).max() < 1e-3
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
