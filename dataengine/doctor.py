@@ -30,6 +30,8 @@ NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("torch", "safetensors"), ()),
     "lerobot": (("lerobot",), ()),
 }
+# Asks for an OpenCV that would replace the one that is here.
+ALONE = {"mediapipe": "pip install --no-deps mediapipe"}
 PACKAGE_OF = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
 OPENCV_BUILDS = (
     "opencv-python",
@@ -75,6 +77,7 @@ def _lack(part: str) -> Check | None:
     missing = [lib for lib in libraries if not _loads(lib)]
     mend = " && ".join(
         ([f"pip install 'vla-dataengine[{part}]'"] if absent else [])
+        + [ALONE[m] for m in absent if m in ALONE]
         + ([f"sudo apt-get install -y {' '.join(PACKAGE_OF[lib] for lib in missing)}"] if missing else [])
     )
     return Check(part, "missing", ", ".join(absent + missing), mend) if absent or missing else None
