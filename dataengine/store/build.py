@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ class _Build:
         self.sketches = {change.rename.get(k, k): s for k, s in found.items() if k not in change.drop}
 
     def run(self) -> None:
-        next_data = self._data()
-        videos = Videos(self.store, self.folder, self.rows, self.change, renumber=self.onto is not None)
-        next_video = videos.run(self.commit.next_video)
-        self._cameras()
+        with ThreadPoolExecutor(1, "pictures") as beside:
+            seen = beside.submit(self._seen)
+            next_data = self._data()
+            videos = Videos(self.store, self.folder, self.rows, self.change, renumber=self.onto is not None)
+            next_video = videos.run(self.commit.next_video)
+            self._cameras(*seen.result())
         info = self._info()
         self._features_file()
         if self.rows.tasks == list(self.base.tasks):
@@ -225,28 +228,39 @@ class _Build:
                 if not self.rows.same_tasks(place):
                     self.rows.set_stats(place, key, feature, column[span])
 
-    def _cameras(self) -> None:
-        """Statistics of pictures: those of the episodes that are left, each as it was taken."""
-        paths = [path.relative_to(self.store.root).as_posix() for path in camera_stats.paths(self.store.root)]
-        anew = self.rows.moved or self.change.anew or self.change.recount
-        if not (anew or self.change.rename or self.change.drop or self.change.pack):
+    @property
+    def _pictures_anew(self) -> bool:
+        """Whether the statistics of pictures are of other episodes than before."""
+        return bool(self.rows.moved or self.change.anew or self.change.recount)
+
+    def _seen(self) -> tuple[pa.Table | None, dict[str, stats.Sketch]]:
+        """What the pictures of the episodes that are left are like, each as it was taken, and of all where that is
+        another; None where the files that say it stay."""
+        change = self.change
+        if not (self._pictures_anew or change.rename or change.drop or change.pack):
+            return None, {}
+        ids = [self.store.ids[index] for index in self.rows.order.tolist()]
+        table = camera_stats.counted(self.store, ids) if change.recount else camera_stats.read(self.store, ids)
+        if change.rename or change.drop:
+            keys = table.column("feature").to_pylist()
+            place, named = table.schema.get_field_index("feature"), [change.rename.get(k, k) for k in keys]
+            table = table.set_column(place, "feature", pa.array(named, pa.string()))
+            table = table.filter(pa.array([key not in change.drop for key in keys], pa.bool_()))
+        return table, camera_stats.merged(table) if self._pictures_anew else {}
+
+    def _cameras(self, table: pa.Table | None, merged: Mapping[str, stats.Sketch]) -> None:
+        """Statistics of pictures, written down."""
+        if table is None:
+            paths = [path.relative_to(self.store.root).as_posix() for path in camera_stats.paths(self.store.root)]
             versions.share(self.store, self.folder, paths)
             return
-        ids = [self.store.ids[index] for index in self.rows.order.tolist()]
-        table = camera_stats.counted(self.store, ids) if self.change.recount else camera_stats.read(self.store, ids)
         found = camera_stats.sketches(table) if self.change.recount else {}
-        for place, identity in enumerate(ids):
-            for key, sketch in found.get(identity, {}).items():
-                named = self.change.rename.get(key, key)
-                summary = stats.shaped(sketch.summary(), self.store.features[key])
-                self.rows.set(place, {f"stats/{named}/{name}": value for name, value in summary.items()})
-        if self.change.rename or self.change.drop:
-            keys = table.column("feature").to_pylist()
-            place, named = table.schema.get_field_index("feature"), [self.change.rename.get(k, k) for k in keys]
-            table = table.set_column(place, "feature", pa.array(named, pa.string()))
-            table = table.filter(pa.array([key not in self.change.drop for key in keys], pa.bool_()))
+        for place, index in enumerate(self.rows.order.tolist()):
+            for key, sketch in found.get(self.store.ids[index], {}).items():
+                summary = stats.shaped(sketch.summary(), self.features[key])
+                self.rows.set(place, {f"stats/{key}/{name}": value for name, value in summary.items()})
         camera_stats.write(self.folder, self.commit.generation + 1, table)
-        for key, sketch in camera_stats.merged(table).items() if anew else ():
+        for key, sketch in merged.items():
             if self.onto is not None and key in self.sketches:
                 self.sketches[key].merge(sketch)
             else:
