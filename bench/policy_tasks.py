@@ -30,11 +30,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.policy_tasks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arm", default="six", choices=["five", "six"])
     parser.add_argument("--tasks", nargs="+", default=None, help="all of the arm's by default")
-    parser.add_argument("--demonstrations", type=int, default=100, help="of every task")
-    parser.add_argument("--steps", type=int, default=24_000, help="training steps")
+    parser.add_argument("--demonstrations", type=int, default=150, help="of every task")
+    parser.add_argument("--steps", type=int, default=14_000, help="training steps")
     parser.add_argument("--attempts", type=int, default=50, help="at every task")
     parser.add_argument("--image-size", type=int, default=96, help="pixels a side, a multiple of 24")
-    parser.add_argument("--together", type=int, default=2, help="tasks that each scene is done under")
     parser.add_argument("--recovery", type=float, default=0.25, help="share that begins after an empty grasp")
     parser.add_argument("--waypoint", type=float, default=1.0, help="weight of where the motion arrives")
     parser.add_argument("--init", type=Path, default=None, help="a policy to begin with")
@@ -108,7 +107,6 @@ def collect(args: argparse.Namespace, tasks: tuple[str, ...]) -> Path:
             image_size=args.image_size,
             arm=args.arm,
             recovery=args.recovery,
-            together=args.together,
             workers=args.workers,
         )
         append_all(track(expert.collect(), total=total, what="recording"), root)

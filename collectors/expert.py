@@ -1,6 +1,6 @@
 """Demonstrations of the scripted expert in an embedded world, as episodes.
 
-Scenes are paired: each is done under several instructions, so that only the instruction tells what to do.
+Scenes are paired: each is done once under every instruction, so that only the instruction tells what to do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ _NOT_SHAPING = ("episodes", "first", "workers")
 _OF_WORLD = ("tasks", "image_size", "cameras", "phrasing")
 # Handed on and told only where it is said, so that other worlds need not know it and an episode keeps its id.
 _WHERE_SAID: dict[str, Any] = {"arm": "five", "fps": 10.0, "depth": (), "truth": ()}
-_UNUSUAL: dict[str, Any] = {**_WHERE_SAID, "together": None}
 
 
 @dataclass
@@ -65,10 +64,8 @@ class ExpertCollector:
     image_size: side of the pictures [pixels]. cameras: which. noise: standard deviation [m] of what is added to the
     carried-out tool target, while the clean action is stored. recovery: share of episodes that begin where an empty
     grasp has ended. phrasing: the usual instructions, or paraphrases by scene. failed: keep what failed, marked
-    `success=False`, instead of trying again. together: under how many of the tasks each scene is done, the next ones in
-    their order from scene to scene; all by default. Fewer show more scenes in as many episodes, and neighbours in the
-    order are then told apart by their words alone. arm: "five" or "six" joints. fps: actions a second. depth: cameras
-    that give distances too. truth: also keep "poses" and "contacts" of things. workers: processes; their number changes
+    `success=False`, instead of trying again. arm: "five" or "six" joints. fps: actions a second. depth: cameras that
+    give distances too. truth: also keep "poses" and "contacts" of things. workers: processes; their number changes
     nothing in the episodes.
     """
 
@@ -88,7 +85,6 @@ class ExpertCollector:
     fps: float = 10.0
     depth: tuple[str, ...] = ()
     truth: tuple[Literal["poses", "contacts"], ...] = ()
-    together: int | None = None
     workers: int = 1
 
     name = "expert"
@@ -101,8 +97,6 @@ class ExpertCollector:
             raise ConfigError(f"expert.noise is a distance of 0 to 0.02 m, not {self.noise}")
         if not 0 <= self.recovery <= 1:
             raise ConfigError(f"expert.recovery is a share of 0 to 1, not {self.recovery}")
-        if self.together is not None and not 1 <= self.together <= len(self.tasks):
-            raise ConfigError(f"expert.together is 1 to {len(self.tasks)}, as many as there are tasks: {self.together}")
         if not 1 <= self.workers <= 256:
             raise ConfigError(f"expert.workers is 1 to 256 processes, not {self.workers}")
 
@@ -139,7 +133,7 @@ class ExpertCollector:
 
     def _outcomes(self, world: ExpertWorld) -> Iterator[tuple[str, int, Episode | None]]:
         """Task, attempts and episode of every scene under every task, in order, without end."""
-        jobs = ((index, task) for index in count(self.first) for task in self._tasks_in(index))
+        jobs = ((index, task) for index in count(self.first) for task in self.tasks)
         if self.workers == 1:
             for index, task in jobs:
                 yield task, *self.demonstrate(world, index, task)
@@ -155,13 +149,6 @@ class ExpertCollector:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _tasks_in(self, index: int) -> tuple[str, ...]:
-        """What scene `index` is done under."""
-        if self.together is None:
-            return self.tasks
-        start = index * self.together
-        return tuple(self.tasks[(start + k) % len(self.tasks)] for k in range(self.together))
-
     def world_made(self) -> ExpertWorld:
         """A world for these parameters."""
         names = (*_OF_WORLD, *(name for name, usual in _WHERE_SAID.items() if getattr(self, name) != usual))
@@ -171,7 +158,7 @@ class ExpertCollector:
         return world
 
     def _finish(self, world: ExpertWorld, scene: int, shown: Demonstration) -> Episode:
-        said = {k: v for k, v in plugins.params_of(self).items() if k not in _UNUSUAL or v != _UNUSUAL[k]}
+        said = {k: v for k, v in plugins.params_of(self).items() if k not in _WHERE_SAID or v != _WHERE_SAID[k]}
         shaping = {k: v for k, v in said.items() if k not in _NOT_SHAPING}
         params = json.loads(json.dumps(shaping))
         recipe = hashlib.sha256(json.dumps([world.version, self.version, params]).encode()).hexdigest()

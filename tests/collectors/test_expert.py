@@ -46,18 +46,6 @@ def test_scenes_are_paired_over_instructions(episodes):
     assert {episode.meta.tasks for episode in episodes[1::2]} == {("pick up the blue cube",)}
 
 
-def test_more_scenes_where_each_is_done_under_some_of_the_tasks():
-    tasks = ("pick_red", "pick_blue", "push_red", "push_blue", "stack_red_on_blue")
-    few = collect(episodes=8, seed=1, tasks=tasks, together=2, cameras=[])
-    assert [episode.meta.source["task"] for episode in few] == [tasks[k % 5] for k in range(8)]
-    scenes = [episode.meta.source["seed"] for episode in few]
-    assert scenes[::2] == scenes[1::2] and len(set(scenes)) == 4
-    shared = collect(episodes=4, seed=1, tasks=tasks, together=2, cameras=[], first=2)
-    assert [e.id for e in shared] == [e.id for e in few[4:]]
-    with pytest.raises(ConfigError, match="together is 1 to 2"):
-        ExpertCollector(together=3)
-
-
 def test_the_same_parameters_give_the_same_episodes_bit_for_bit(episodes):
     for one, other in zip(episodes, collect(episodes=6, seed=1), strict=True):
         assert one.id == other.id and one.meta == other.meta
