@@ -45,7 +45,7 @@ def test_a_pipe_or_device_is_no_source(tmp_path: Path) -> None:
                 find(path)
 
 
-@pytest.mark.parametrize("name", ["minari_hdf5", "rlds_tfds", "rosbag", "hands/hamer_test1.jpg",
+@pytest.mark.parametrize("name", ["minari_hdf5", "rlds_tfds", "rosbag", "hands/dexretargeting_human_joint_right.pkl",
                                   "minari_hdf5/mujoco/pusher/smoothed-v0/data/main_data.hdf5"])  # fmt: skip
 def test_formats_that_are_not_read_yet_are_refused_with_what_is(name: str) -> None:
     with pytest.raises(SourceError, match=r"no format that can be read – supported: .*aloha.*robomimic.*zarr_replay"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from video_foreign import moving, write_video
 
 from dataengine.episode import Episode
 from dataengine.flow import plan_flow
@@ -19,11 +20,19 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_can_be_planned(path: Path, toy, tmp_path: Path) -> None:
+def test_an_example_can_be_planned(path: Path, toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = read_yaml(path)
     needed = [name for name, value in raw.get("params", {}).items() if value is None]
     sources = [name for name in needed if f"${{{name}}}" in str(raw["source"]) and "mapping" not in name]
     given = {name: str(toy(2, name=f"{name}.json")) for name in sources} | {"out": str(tmp_path / "out")}
+    if isinstance(raw["source"], dict) and raw["source"].get("format") == "ego":
+        model, films = tmp_path / "hand_landmarker.task", tmp_path / "films"
+        model.write_bytes(b"planning looks at nothing")
+        monkeypatch.setenv("DATAENGINE_HAND_MODEL", str(model))
+        films.mkdir()
+        for number in range(2):
+            write_video(films, moving(10, seed=number), name=f"{number}.mp4")
+        given["source"] = str(films)
     plan = plan_flow(path, given)
     assert plan.episodes == 2 * len(sources) and plan.stages is not None
     assert set(needed) <= set(names_in({k: v for k, v in raw.items() if k != "params"})), "a parameter nobody uses"
