@@ -12,7 +12,8 @@ import numpy as np
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.pictures import CONTENT, Trace
 from annotators.quality.reference import Reference, fit_peers, peers
-from annotators.quality.view import View, runs
+from annotators.quality.view import View
+from dataengine.runs import runs
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.reference import Reference, Scale, fit_peers, mean_step, peers
-from annotators.quality.view import Signal, View, runs
+from annotators.quality.view import Signal, View
+from dataengine.runs import runs
 
 # A repeat this short is a dropped or doubled frame of an ordinary recording, not a freeze.
 SHORTEST = 3

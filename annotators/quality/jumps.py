@@ -15,7 +15,8 @@ import numpy as np
 
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.reference import Reference, fit_peers, median_of_moving, peers, stack
-from annotators.quality.view import Signal, View, runs, wraps
+from annotators.quality.view import Signal, View, wraps
+from dataengine.runs import runs
 
 # What a smooth dimension is granted, as a share of its extent: below this nothing is called a jump or noise.
 JUMP_FLOOR = 0.02

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from annotators.quality.reference import pack, unpack
-from annotators.quality.view import Signal, View, runs
+from annotators.quality.view import Signal, View
+from dataengine.runs import runs
 
 DELAYS = range(7)
 RIDGE = 1e-3

@@ -11,7 +11,8 @@ import numpy as np
 from annotators.quality.base import Check, Finding, Verdict, worst_first
 from annotators.quality.reference import Reference, median_of_moving, stack
 from annotators.quality.tracking import same_dimensions
-from annotators.quality.view import Signal, View, runs
+from annotators.quality.view import Signal, View
+from dataengine.runs import runs
 
 # A sensor that changes no oftener than a jump there and back makes it, and one that usually changes this often.
 JUMPS, LIVELY = 2, 20

@@ -116,9 +116,3 @@ def wraps(values: np.ndarray) -> np.ndarray:
         positive = (low > -0.008 * turn) & (high < 1.008 * turn)
         found += np.where(whole & (symmetric | positive), np.sign(step) * turn, 0.0)
     return found
-
-
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches `[start, stop)` where a boolean mask is true."""
-    edges = np.diff(np.concatenate([[0], np.asarray(mask, np.int8), [0]]))
-    return list(zip(np.nonzero(edges == 1)[0].tolist(), np.nonzero(edges == -1)[0].tolist(), strict=True))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dataengine.doctor import require
 from dataengine.errors import ConfigError, SourceError
 from dataengine.plugins import Sighting
 
@@ -72,6 +73,7 @@ class MediaPipeHands:
     def version(self) -> str:
         from importlib.metadata import version
 
+        require("hands")
         said = f"{self.hands} {self.detection} {self.presence} {self.tracking}"
         return f"mediapipe {version('mediapipe')} {hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]} {said}"
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 
+from dataengine.runs import runs
+
 ORDER = 2  # of the Butterworth filter, run forwards and backwards, so that nothing is late
 HIGHEST = 0.9  # of half the rate: a cut-off above it filters nothing
-
-
-def spans(there: np.ndarray) -> np.ndarray:
-    """`(N, 2)` starts and stops (exclusive) of the runs in which `there` `(T,)` holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]])))
-    return edges.reshape(-1, 2)
 
 
 def fill(values: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +17,7 @@ def fill(values: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
     flat = values.reshape(len(values), -1)
     seen = np.isfinite(flat).all(1)
     bridged = np.zeros(len(values), bool)
-    for start, stop in spans(~seen):
+    for start, stop in runs(~seen):
         if start > 0 and stop < len(values) and stop - start <= longest:
             bridged[start:stop] = True
     filled = flat.copy()
@@ -42,7 +38,7 @@ def smooth(values: np.ndarray, fps: float, cutoff: float) -> np.ndarray:
     flat = values.reshape(len(values), -1)
     result = flat.copy()
     sections = scipy.signal.butter(ORDER, cutoff, fs=fps, output="sos")
-    for start, stop in spans(np.isfinite(flat).all(1)):
+    for start, stop in runs(np.isfinite(flat).all(1)):
         if stop - start > 2:
             pad = min(stop - start - 1, round(3 * fps / cutoff))
             result[start:stop] = scipy.signal.sosfiltfilt(sections, flat[start:stop], axis=0, padlen=pad)

@@ -43,6 +43,8 @@ def ego(
     from dataengine.guard import read_yaml
 
     sources = list(videos or [])
+    if webcam is not None and dry_run:
+        raise ConfigError("--dry-run records nothing: leave --webcam out, or try it on a video")
     if webcam is not None:
         from collectors.egocentric.webcam import record
 
@@ -68,7 +70,7 @@ def ego(
         show_json(plan_flow(flow).to_json())
         return
     result = run_flow(flow, workers=workers, overwrite=overwrite, progress=not json)
-    if result.kept:
+    if result.kept and cuts is None:  # a list that a person edited stays what it is
         from dataengine.store import Store
         from pipelines.egocentric.cuts import write_cuts
 

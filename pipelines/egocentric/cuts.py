@@ -21,6 +21,7 @@ from dataengine.episode import Episode
 from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_text
 from dataengine.plugins import Drop
+from dataengine.runs import runs
 
 if TYPE_CHECKING:
     from dataengine.store import Store
@@ -130,7 +131,7 @@ def active(
     """Spans of frames, stop exclusive, in which a hand is there and moves: rests up to `pause` belong to them, and
     `margin` around them as far as a hand is seen."""
     busy = (there & moving).any(0)
-    spans = _runs(busy)
+    spans = runs(busy)
     joined: list[list[int]] = []
     for start, stop in spans:
         if joined and start - joined[-1][1] <= pause * fps:
@@ -149,11 +150,6 @@ def active(
             last += 1
         found.append((first, last))
     return found
-
-
-def _runs(there: np.ndarray) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]])))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def read_cuts(path: Path) -> dict[str, list[Cut]]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dataengine.runs import runs
+
 CUTS = "retarget_cuts"
 
 SCHEMA = pa.schema(
@@ -58,12 +60,6 @@ class Fault:
             first = max(start - 1, 0) if self.between else start
             found.append(Cut(first, stop, self.side, self.reason, float(self.value[worst]), self.text(worst)))
         return found
-
-
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Starts and stops (exclusive) of the stretches where `mask` `(T,)` holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def stretches(good: np.ndarray, breaks: np.ndarray) -> list[tuple[int, int]]:

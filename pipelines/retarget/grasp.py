@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.retarget.cuts import runs
+from dataengine.runs import runs
 
 GRASP = "grasp"
 SHORTEST, TRAVEL = 0.2, 0.02  # [s] closed, and [m] from where it closed, that make a grasp of it

@@ -16,8 +16,8 @@ from annotators.quality import View, assess, learn, measure, tracking
 from annotators.quality.jumps import Noise
 from annotators.quality.pictures import trace
 from annotators.quality.reference import fit_peers, pack, peers, unpack
-from annotators.quality.view import runs
 from dataengine.episode import ArrayClip
+from dataengine.runs import runs
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))

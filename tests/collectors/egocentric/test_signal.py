@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.egocentric.signal import fill, smooth, spans
+from collectors.egocentric.signal import fill, smooth
 
 
 @settings(deadline=None, max_examples=60)
@@ -50,7 +50,3 @@ def test_every_run_is_smoothed_by_itself() -> None:
     assert np.isnan(steady[[40, 81], 0]).all()
     np.testing.assert_array_equal(smooth(values, 30.0, 0), values)
     np.testing.assert_array_equal(smooth(values, 8.0, 6.0), values)
-
-
-def test_spans() -> None:
-    assert spans(np.array([1, 1, 0, 0, 1], bool)).tolist() == [[0, 2], [4, 5]] and spans(np.zeros(0, bool)).size == 0

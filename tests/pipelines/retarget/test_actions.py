@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataengine.runs import runs
 from pipelines.policy.actions import understand
 from pipelines.retarget.actions import BASE, columns, following, gripper_block, next_poses, pose_block, wrist_targets
-from pipelines.retarget.cuts import runs, stretches
+from pipelines.retarget.cuts import stretches
 from pipelines.retarget.hand import Poses
 from pipelines.retarget.rotations import NAMES, decode
 
