@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hands_made import person, seen
+from scipy.spatial.transform import Rotation
 
 from collectors.egocentric import metric
 from dataengine import hands
@@ -80,3 +81,24 @@ def test_bones_keep_their_lengths() -> None:
         made = np.linalg.norm(lifted[:, child] - lifted[:, parent], axis=1)
         assert np.percentile(np.abs(made - length), 75) < 0.004
     assert points.shape == lifted.shape
+
+
+def test_a_palm_that_hardly_turns_is_not_taken_for_a_tilted_one() -> None:
+    """Seen from one side only, a palm of another shape and a tilted one look alike: the tracker's depths decide.
+    Without them the wrists of these ten clips are 15 mm off."""
+    off, noise = [], []
+    for seed in range(5):
+        for tilt in ([3.0, 0.25, 0.1], [2.6, 0.3, 0.1]):
+            rng = np.random.default_rng(seed)
+            turned = Rotation.from_rotvec(rng.normal(0, 0.03, (80, 3))) * Rotation.from_euler("xyz", tilt)
+            about = person(seed) @ turned.as_matrix().transpose(0, 2, 1)
+            place = np.stack([*rng.uniform(-0.1, 0.1, (2, 80)), rng.uniform(0.5, 0.6, 80)], 1)
+            points = about + place[:, None]
+            rays = points[..., :2] / points[..., 2:] + rng.normal(0, metric.NOISE, (80, 21, 2))
+            world = 0.85 * (about - about.mean(1, keepdims=True)) + rng.normal(0, 0.004, about.shape)
+            palm = metric.calibrate(rays, world, right=True, size=hands.SIZE)
+            found = metric.lift(rays, world, palm).points[:, hands.WRIST]
+            off.append(np.median(np.linalg.norm(found - points[:, hands.WRIST], axis=1)))
+            noise.append(palm.noise)
+    assert np.mean(off) < 0.010
+    assert 0.85 < np.mean(noise) / metric.NOISE < 1.15  # what a pose takes up of the noise is counted

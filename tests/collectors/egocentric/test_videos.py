@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,13 @@ from PIL import Image
 from video_foreign import moving, write_video
 
 from collectors.egocentric import videos
+from collectors.egocentric.mediapipe_hands import MediaPipeHands
 from collectors.egocentric.videos import EgoVideos
 from conftest import shared_data
 from dataengine import hands
+from dataengine.cli.collect_ego import ego
 from dataengine.detect import find_converter
-from dataengine.errors import ConfigError, EpisodeError, SourceError
+from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
 from dataengine.flow import run_flow
 from dataengine.plugins import Drop, Sighting
 from dataengine.store import Store
@@ -197,3 +200,26 @@ def test_real_hands_from_a_file_to_robot_actions(tmp_path: Path, monkeypatch: py
     theirs = LeRobotDataset("me/hands", root=tmp_path / "store")
     np.testing.assert_allclose(theirs[5]["action"].numpy(), episode.frames["action"][5], rtol=1e-6)
     assert theirs[5]["observation.images.ego"].shape == (3, 720, 720)
+
+
+def test_the_tracker_that_is_not_installed_is_said_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mediapipe" else find(name))
+    with pytest.raises(DataEngineError, match="pip install --no-deps mediapipe"):
+        _ = MediaPipeHands(model=Path(__file__)).version
+
+
+def test_a_model_that_is_not_there_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATAENGINE_HAND_MODEL", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"hand_landmarker\.task.*fetch=true"):
+        _ = MediaPipeHands().file
+    with pytest.raises(ConfigError, match="is not there"):
+        _ = MediaPipeHands(model=tmp_path / "nothing.task").file
+
+
+def test_the_command_dry_and_with_a_persons_list(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="records nothing"):
+        ego(tmp_path / "store", webcam="0", dry_run=True)
+    with pytest.raises(ConfigError, match="takes videos, or --webcam"):
+        ego(tmp_path / "store")

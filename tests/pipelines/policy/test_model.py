@@ -169,3 +169,26 @@ def test_configuration_survives_json():
     assert PolicyConfig.from_json(config.to_json()) == config
     with pytest.raises(ConfigError, match="the policy has no parameter 'wrong'"):
         PolicyConfig.from_json({"wrong": 1})
+
+
+@pytest.mark.parametrize("head", ["l1", "flow", "bins"])
+def test_where_the_motion_arrives_is_learnt_beside_the_chunk(head):
+    spec = a_spec(head=head)
+    model, batch = model_of(spec), list(a_batch(spec))
+    near = model.loss(*batch, draw())
+    batch[5] = batch[5] + 3.0
+    assert model.loss(*batch, draw()) > near + 1.5  # the mean of |.| over all elements, with weight one
+    near.backward()
+    assert model.encoder.query.grad.abs().sum() > 0 and model.waypoint.weight.grad.abs().sum() > 0
+
+
+def test_without_a_waypoint_the_model_is_the_older_one_and_older_policies_are_read():
+    spec = a_spec(waypoint=0.0)
+    model, batch = model_of(spec), list(a_batch(spec))
+    assert not [name for name in model.state_dict() if "waypoint" in name or name == "encoder.query"]
+    before = model.loss(*batch, draw())
+    batch[5] = batch[5] + 3.0
+    assert model.loss(*batch, draw()) == before
+    older = spec.to_json()
+    del older["config"]["waypoint"]
+    assert Spec.from_json(older).config.waypoint == 0.0
