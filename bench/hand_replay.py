@@ -46,6 +46,16 @@ TOOL_DOWN = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # axes of a tool tha
 SHAPES = 33  # between open and closed
 
 
+class Acted(NamedTuple):
+    """landmarks: `(T, 21, 3)`; place: `(T, 3)` of the wrist and turn: `(T, 3, 3)` of the palm, all in the base frame;
+    angles: `(T, 21)` of the joints."""
+
+    landmarks: np.ndarray
+    place: np.ndarray
+    turn: np.ndarray
+    angles: np.ndarray
+
+
 class Played(NamedTuple):
     """shown: whether the hand itself did the task. off: the tool, told less shown [mm], `(N, 3)`."""
 
@@ -102,33 +112,49 @@ def scene(seed: int) -> Played:
 
 def retargeted(seed: int, tool: Poses, opening: np.ndarray) -> np.ndarray:
     """`(T, 7)` actions of what a camera saw of a hand whose fingers were where the tool was."""
-    side = hands.SIDES[seed % 2]
-    person = HumanHand(side, size=hands.SIZE * (0.92, 1.0, 1.05, 1.1)[seed % 4], person=seed % 8)
-    points, turn = acted(person, tool, opening)
-    camera = standing()
-    rng = np.random.default_rng([seed, 7])
-    before = (points - camera.point) @ camera.turn[0]
-    pixels = before[..., :2] / before[..., 2:] * LENS.fx + (LENS.cx, LENS.cy)
-    world = (before - before[:, :1]) @ np.eye(3)
-    palm = np.swapaxes(camera.turn[0].T @ turn, 1, 2)
-    world = np.einsum("tki,tji->tkj", world, palm) * [NARROW, 1.0, 1.0] * SMALL  # in the palm's axes
-    world = np.einsum("tkj,tji->tki", world, palm)
-    place, count = hands.SIDES.index(side), len(points)
-    tracks = Tracks(np.full((2, count, 21, 2), np.nan), np.full((2, count, 21, 3), np.nan), np.ones((2, count)), 0)
-    tracks.pixels[place] = pixels + rng.normal(0, metric.NOISE * LENS.fx, pixels.shape)
-    tracks.world[place] = world - world.mean(1, keepdims=True) + rng.normal(0, WORLD_NOISE, world.shape)
-    made = hand_columns(tracks, LENS, EgoSettings(hand_size=person.size, sides=(side,)), FPS)
+    person, camera = somebody(seed), standing()
+    found = tracked(person, acted(person, tool, opening), camera, LENS, FPS, seed)
     features = {key: feature for each in hands.SIDES for key, feature in hands.features(each).items()}
-    episode = Episode(f"scene{seed}", FPS, features, dict(made.columns)).check()
+    episode = Episode(f"scene{seed}", FPS, features, found).check()
+    (done,) = read_as_arm(person.side, camera).run(iter([episode]))
+    assert isinstance(done, Episode), done
+    return np.asarray(done.frames["action"], np.float64)
+
+
+def somebody(seed: int) -> HumanHand:
+    """People differ in side, size and shape."""
+    return HumanHand(hands.SIDES[seed % 2], size=hands.SIZE * (0.92, 1.0, 1.05, 1.1)[seed % 4], person=seed % 8)
+
+
+def read_as_arm(side: str, camera: Poses) -> Retarget:
+    """The stage that makes actions of the embedded world's arm of what `camera`, in its base, saw."""
     stands = (*camera.point[0], *Rotation.from_matrix(camera.turn[0]).as_quat())
-    stage = Retarget(hand=side, camera=tuple(map(float, stands)), rotation="euler", binary=True, jump=None, table=0.0)
-    (found,) = stage.run(iter([episode]))
-    return np.asarray(found.frames["action"], np.float64)
+    pose = tuple(map(float, stands))
+    return Retarget(hand=side, camera=pose, rotation="euler", binary=True, jump=None, table=0.0)  # type: ignore[arg-type]
 
 
-def acted(person: HumanHand, tool: Poses, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks `(T, 21, 3)` and palm axes `(T, 3, 3)` in the base: the middle between thumb and index finger where the
-    tool is and turned as it is, the fingers as far open as the gripper."""
+def tracked(
+    person: HumanHand, shown: Acted, camera: Poses, lens: Camera, fps: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Columns of both hands, as the engine makes them of a tracker with the noise of real clips and with depths of its
+    own of a hand too narrow and too small."""
+    rng = np.random.default_rng([seed, 7])
+    before = (shown.landmarks - camera.point) @ camera.turn[0]
+    pixels = before[..., :2] / before[..., 2:] * lens.fx + (lens.cx, lens.cy)
+    palm = np.swapaxes(camera.turn[0].T @ shown.turn, 1, 2)
+    world = np.einsum("tki,tji->tkj", before - before[:, :1], palm) * [NARROW, 1.0, 1.0] * SMALL  # in the palm's axes
+    world = np.einsum("tkj,tji->tki", world, palm)
+    place, count = hands.SIDES.index(person.side), len(pixels)
+    tracks = Tracks(np.full((2, count, 21, 2), np.nan), np.full((2, count, 21, 3), np.nan), np.ones((2, count)), 0)
+    tracks.pixels[place] = pixels + rng.normal(0, metric.NOISE * lens.fx, pixels.shape)
+    tracks.world[place] = world - world.mean(1, keepdims=True) + rng.normal(0, WORLD_NOISE, world.shape)
+    settings = EgoSettings(hand_size=person.size, sides=(person.side,))
+    return dict(hand_columns(tracks, lens, settings, fps).columns)
+
+
+def acted(person: HumanHand, tool: Poses, opening: np.ndarray) -> Acted:
+    """The middle between thumb and index finger where the tool is and turned as it is, the fingers as far open as the
+    gripper."""
     shares = np.linspace(0, 1, SHAPES)
     angles = ABOUT_TO_PINCH + shares[:, None] * (person.pinch() - ABOUT_TO_PINCH)
     shapes = person.pose(angles)
@@ -136,7 +162,8 @@ def acted(person: HumanHand, tool: Poses, opening: np.ndarray) -> tuple[np.ndarr
     most, least = float(opening.max()), float(opening.min())
     wanted = gaps[-1] + (opening - least) / max(most - least, 1e-6) * (gaps[0] - gaps[-1])
     share = np.interp(wanted, gaps[::-1], shares[::-1])
-    within = person.pose(ABOUT_TO_PINCH + share[:, None] * (person.pinch() - ABOUT_TO_PINCH))
+    taken = ABOUT_TO_PINCH + share[:, None] * (person.pinch() - ABOUT_TO_PINCH)
+    within = person.pose(taken)
     count = len(within)
     still = Poses(np.zeros((count, 3)), np.tile(np.eye(3), (count, 1, 1)))
     held = tool_poses(
@@ -144,7 +171,7 @@ def acted(person: HumanHand, tool: Poses, opening: np.ndarray) -> tuple[np.ndarr
     )
     turn = tool.turn @ np.swapaxes(held.turn, 1, 2)
     place = tool.point - (turn @ held.point[..., None])[..., 0]
-    return within @ np.swapaxes(turn, 1, 2) + place[:, None], turn
+    return Acted(within @ np.swapaxes(turn, 1, 2) + place[:, None], place, turn, taken)
 
 
 def standing() -> Poses:

@@ -24,6 +24,7 @@ from dataengine.sim.tasks import TASKS, tasks_of
 from pipelines.policy.config import PolicyConfig
 
 SUCCESS, WRONG, HOURS = 0.80, 0.03, 2.0
+CROWDED = ("bins", "cups")  # kinds of scenes with several things of one colour or one shape
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,6 +32,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--arm", default="six", choices=["five", "six"])
     parser.add_argument("--tasks", nargs="+", default=None, help="all of the arm's by default")
     parser.add_argument("--demonstrations", type=int, default=150, help="of every task")
+    parser.add_argument(
+        "--harder", type=int, default=0, help="further scenes with many things, under each of their tasks"
+    )
     parser.add_argument("--steps", type=int, default=14_000, help="training steps")
     parser.add_argument("--attempts", type=int, default=50, help="at every task")
     parser.add_argument("--image-size", type=int, default=96, help="pixels a side, a multiple of 24")
@@ -98,18 +102,24 @@ def collect(args: argparse.Namespace, tasks: tuple[str, ...]) -> Path:
     from dataengine.store import Store
     from dataengine.store.gather import append_all
 
-    root, total = args.work / "store", args.demonstrations * len(tasks)
-    if not root.exists() or len(Store.open(root)) < total:
+    root, total = args.work / "store", 0
+    harder = tuple(task for task in tasks if TASKS[task].scene in CROWDED)
+    for scenes, first, chosen in ((args.demonstrations, 0, tasks), (args.harder, 10_000, harder)):
+        episodes = scenes * len(chosen)
+        total += episodes
+        if not episodes or (root.exists() and len(Store.open(root)) >= total):
+            continue
         expert = ExpertCollector(
-            episodes=total,
+            episodes=episodes,
             seed=args.seed,
-            tasks=tasks,
+            first=first,
+            tasks=chosen,
             image_size=args.image_size,
             arm=args.arm,
             recovery=args.recovery,
             workers=args.workers,
         )
-        append_all(track(expert.collect(), total=total, what="recording"), root)
+        append_all(track(expert.collect(), total=episodes, what="recording"), root)
     return root
 
 

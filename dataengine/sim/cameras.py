@@ -88,7 +88,7 @@ def _ready(arm: str, kind: str, size: int) -> tuple[mujoco.Renderer, mujoco.MjDa
     if key not in _renderers:
         model = load_model(arm, kind)
         first = not _renderers
-        _renderers[key] = _renderer(model, size), mujoco.MjData(model)
+        _renderers[key] = quick_renderer(model, size), mujoco.MjData(model)
         if first:
             atexit.register(_close)  # before MuJoCo's own exit takes the display away, so after the first is made
         while len(_renderers) > KEPT:
@@ -103,7 +103,8 @@ def _close() -> None:
         _renderers.popitem()[1][0].close()
 
 
-def _renderer(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
+def quick_renderer(model: mujoco.MjModel, size: int) -> mujoco.Renderer:
+    """For the thread that calls. Raises `ConfigError` where nothing can draw."""
     try:
         renderer = mujoco.Renderer(model, size, size)
     except Exception as problem:  # PyOpenGL and EGL raise many kinds

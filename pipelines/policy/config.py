@@ -25,6 +25,8 @@ class PolicyConfig:
     relative: names of action elements to predict relative to the state at the chunk's start; None takes every
     element that has its like in the state, grippers excepted; an empty list predicts plain actions.
     cameras, observations: feature keys to look at; None takes every colour camera, every numeric `observation.*`.
+    shares: how much of what is learnt each embodiment gives, by its name in the episodes, of any sum; by default every
+    frame counts alike.
     channels, strides: of the convolutions; strides are 2 each where none are given. `image_size` over their product
     is the side of the grid of tokens, and decides the speed: 4 suits two cores.
     steps: optimiser steps; a number of minutes would make two machines train two different models.
@@ -43,6 +45,7 @@ class PolicyConfig:
     cameras: tuple[str, ...] | None = None
     observations: tuple[str, ...] | None = None
     include_failed: bool = False
+    shares: Mapping[str, float] | None = None
     holdout: float = 0.1
 
     image_size: int = 64
@@ -80,6 +83,8 @@ class PolicyConfig:
             raise ConfigError("more than 64 layers are not a model of this size")
         if self.flow_steps > 1000 or self.threads > 1000:  # a checkpoint may not make its reader wait for ever
             raise ConfigError(f"flow_steps={self.flow_steps} and threads={self.threads} must be at most 1000")
+        if wrong := [name for name, share in (self.shares or {}).items() if not 0 <= share < math.inf]:
+            raise ConfigError(f"shares are numbers from 0 on; that of {', '.join(wrong)} is not")
         if self.execute > self.chunk:
             raise ConfigError(f"execute={self.execute} runs more actions than chunk={self.chunk} predicts")
         if self.width % self.attention_heads:

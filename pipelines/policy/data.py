@@ -6,6 +6,7 @@ random needs saving, and a resumed run continues exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,7 +32,7 @@ class Frames:
 
     state: `(N, S)` float32, `observation.state` first, then the other numeric inputs in the order of `inputs`.
     action: `(N, A)` float32. instruction: `(N,)` int64 into `instructions`. start, stop: `(E,)` frame numbers.
-    train: `(E,)` bool. pictures: `(N, size, size, 3)` uint8 by camera. notes: what was decided on the way.
+    embodiments: of every episode. train: `(E,)` bool. pictures: `(N, size, size, 3)` uint8 by camera. notes: what was decided on the way.
     """
 
     fps: float
@@ -42,6 +43,7 @@ class Frames:
     instruction: np.ndarray
     instructions: tuple[str, ...]
     ids: tuple[str, ...]
+    embodiments: tuple[str, ...]
     start: np.ndarray
     stop: np.ndarray
     train: np.ndarray
@@ -95,10 +97,35 @@ class Batch(NamedTuple):
     valid: np.ndarray
 
 
-def batch(frames: Frames, pool: np.ndarray, config: PolicyConfig, step: int) -> Batch:
-    """The frames of one step, drawn evenly from `pool`."""
+def pools(frames: Frames, config: PolicyConfig) -> list[tuple[float, np.ndarray]]:
+    """The training frames, and with `config.shares` those of each embodiment with its share of a batch, of sum 1.
+
+    Raises `ConfigError` where the shares and the episodes do not name the same embodiments.
+    """
+    pool = frames.frames_of(train=True)
+    if config.shares is None:
+        return [(1.0, pool)]
+    there = np.array(frames.embodiments)[frames.episode[pool]]
+    known, asked = set(there.tolist()), {name for name, share in config.shares.items() if share > 0}
+    if known - set(config.shares) or asked - known:
+        raise ConfigError(
+            f"shares name {', '.join(config.shares)}; the episodes to train on are of {', '.join(sorted(known))}"
+        )
+    total = sum(config.shares.values())
+    return [(config.shares[name] / total, pool[there == name]) for name in config.shares if name in asked]
+
+
+def batch(frames: Frames, drawn_from: Sequence[tuple[float, np.ndarray]], config: PolicyConfig, step: int) -> Batch:
+    """The frames of one step, from each of `pools` as many as its share says, up to one more."""
     rng = np.random.default_rng([config.seed, step])
-    at = np.sort(rng.choice(pool, config.batch))  # sorted: neighbours share pages of the mapped file
+    if len(drawn_from) == 1:
+        at = rng.choice(drawn_from[0][1], config.batch)
+    else:
+        edges = np.cumsum([share for share, _ in drawn_from])[:-1]
+        even = (np.arange(config.batch) + rng.random()) / config.batch
+        counts = np.bincount(np.searchsorted(edges, even, "right"), minlength=len(drawn_from))
+        at = np.concatenate([rng.choice(pool, n) for n, (_, pool) in zip(counts, drawn_from, strict=True)])
+    at.sort()  # neighbours share pages of the mapped file
     chunk, valid = frames.chunks(at, config.chunk)
     pictures = shift(frames.look(at), config.shift, rng)
     return Batch(at, pictures, frames.state[at], frames.instruction[at], chunk, valid)
@@ -140,6 +167,7 @@ def gather(store: Store, config: PolicyConfig, cache: Path, counter: Counter = n
         instruction=instruction,
         instructions=instructions,
         ids=tuple(episode.id for episode in kept),
+        embodiments=tuple(episode.meta.embodiment or "" for episode in kept),
         start=np.cumsum(lengths) - lengths,
         stop=np.cumsum(lengths),
         train=train,

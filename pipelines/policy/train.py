@@ -25,7 +25,7 @@ from dataengine.progress import Progress
 from pipelines.policy.checkpoint import begin_with, build, load_run, read_policy, save_policy, save_run, write_whole
 from pipelines.policy.config import PolicyConfig
 from pipelines.policy.curve import draw_losses, read_losses
-from pipelines.policy.data import Frames, batch, gather
+from pipelines.policy.data import Frames, batch, gather, pools
 from pipelines.policy.heldout import HeldOut, measure
 from pipelines.policy.model import VLA, check_device, threads
 from pipelines.policy.spec import Scale, Spec, continued, specify
@@ -162,7 +162,7 @@ def _fit(
 ) -> tuple[list[dict[str, float]], np.ndarray]:
     """Run the remaining steps. Gives the loss of every step since the first, and the seconds they took: `(2,)`, by
     the clock and of the processor."""
-    config, pool = spec.config, frames.frames_of(train=True)
+    config, pool, drawn_from = spec.config, frames.frames_of(train=True), pools(frames, spec.config)
     arrivals = frames.action[frames.waypoints(spec.space.grippers)][:, None]
     distances = Scale.of(spec.space.encode(arrivals[pool], frames.state[pool]))
     words = torch.from_numpy(spec.vocabulary.encode(frames.instructions)).to(config.device)
@@ -178,7 +178,7 @@ def _fit(
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            b = batch(frames, pool, config, step)
+            b = batch(frames, drawn_from, config, step)
             arrival = distances.normalise(spec.space.encode(arrivals[b.at], b.state))[:, 0]
             tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid, arrival)
             pictures, state, target, valid, far = (torch.from_numpy(t).to(config.device) for t in tensors)

@@ -8,7 +8,7 @@ import pytest
 from dataengine.episode import ArrayClip, Feature
 from dataengine.errors import ConfigError, EpisodeError
 from pipelines.policy.config import PolicyConfig
-from pipelines.policy.data import batch, gather, shift
+from pipelines.policy.data import batch, gather, pools, shift
 from pipelines.policy.heldout import baselines, mean_error, measure
 from pipelines.policy.pictures import resize
 from pipelines.policy.spec import Scale, Spec, specify
@@ -39,7 +39,7 @@ def test_chunks_end_with_the_episode(frames):
 
 def test_a_step_sees_the_same_whenever_it_runs(frames):
     pool = frames.frames_of(train=True)
-    a, b, c = (batch(frames, pool, CONFIG, step) for step in (7, 7, 8))
+    a, b, c = (batch(frames, pools(frames, CONFIG), CONFIG, step) for step in (7, 7, 8))
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert not np.array_equal(a.at, c.at) and set(a.at) <= set(pool)
 
@@ -192,7 +192,7 @@ def test_held_out_error_by_hand(frames):
 def test_a_batch_is_what_was_seen_and_done_in_the_same_frame(frames):
     """Off by one, a policy would still learn, and lag."""
     pool = frames.frames_of(train=True)
-    b = batch(frames, pool, replace(CONFIG, shift=0), 3)
+    b = batch(frames, pools(frames, CONFIG), replace(CONFIG, shift=0), 3)
     assert np.isin(b.at, pool).all()
     np.testing.assert_array_equal(b.chunk[:, 0], frames.action[b.at])
     np.testing.assert_array_equal(b.state, frames.state[b.at])
@@ -225,3 +225,22 @@ def test_scales_come_from_training_steps_inside_the_episodes_alone(frames):
         inside.append(np.column_stack([steps[:, :2] - frames.state[at, :2], steps[:, 2]]))
     np.testing.assert_allclose(spec.target.mean, np.concatenate(inside).mean(0), atol=1e-7)
     np.testing.assert_allclose(spec.target.std, np.concatenate(inside).std(0), rtol=1e-5)
+
+
+def test_embodiments_have_their_shares_of_what_is_learnt(toy, tmp_path):
+    listed = [e.with_meta(embodiment="person" if i < 18 else "arm") for i, e in enumerate(toy.listed)]
+    config = replace(CONFIG, shares={"arm": 3.0, "person": 1.0}, batch=40)
+    found = gather(replace(toy, listed=tuple(listed)), config, tmp_path)
+    drawn_from = pools(found, config)
+    assert [share for share, _ in drawn_from] == [0.75, 0.25]
+    for step in range(20):
+        drawn = batch(found, drawn_from, config, step).at
+        acted = np.array(found.embodiments)[found.episode[drawn]]
+        assert (acted == "arm").sum() == 30 and found.train[found.episode[drawn]].all()
+    alone = pools(found, replace(config, shares={"arm": 1, "person": 0}))
+    assert len(alone) == 1 and {found.embodiments[e] for e in found.episode[alone[0][1]]} == {"arm"}
+    for wrong in ({"arm": 1}, {"arm": 1, "person": 1, "nobody": 1}):
+        with pytest.raises(ConfigError, match="the episodes to train on are of arm, person"):
+            pools(found, replace(config, shares=wrong))
+    with pytest.raises(ConfigError, match="shares are numbers"):
+        replace(config, shares={"arm": -1.0})
