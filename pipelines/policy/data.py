@@ -32,7 +32,8 @@ class Frames:
 
     state: `(N, S)` float32, `observation.state` first, then the other numeric inputs in the order of `inputs`.
     action: `(N, A)` float32. instruction: `(N,)` int64 into `instructions`. start, stop: `(E,)` frame numbers.
-    embodiments: of every episode. train: `(E,)` bool. pictures: `(N, size, size, 3)` uint8 by camera. notes: what was decided on the way.
+    embodiments: of every episode. train: `(E,)` bool. pictures: `(N, size, size, 3)` uint8 by camera. notes: what was
+    decided on the way.
     """
 
     fps: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -59,7 +60,19 @@ def cached_pictures(
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return _mapped(path)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array of a file, mapped and never read ahead: training asks for frames in no order, and where the pictures do
+    not all fit into memory, neighbours that nobody asked for would put out others."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+        whole = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    whole.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(whole, np.uint8, offset=start).reshape(shape)
 
 
 def _fill(

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from dataengine.progress import Progress
 from pipelines.policy.checkpoint import begin_with, build, load_run, read_policy, save_policy, save_run, write_whole
 from pipelines.policy.config import PolicyConfig
 from pipelines.policy.curve import draw_losses, read_losses
-from pipelines.policy.data import Frames, batch, gather, pools
+from pipelines.policy.data import Batch, Frames, batch, gather, pools
 from pipelines.policy.heldout import HeldOut, measure
 from pipelines.policy.model import VLA, check_device, threads
 from pipelines.policy.spec import Scale, Spec, continued, specify
@@ -162,7 +163,7 @@ def _fit(
 ) -> tuple[list[dict[str, float]], np.ndarray]:
     """Run the remaining steps. Gives the loss of every step since the first, and the seconds they took: `(2,)`, by
     the clock and of the processor."""
-    config, pool, drawn_from = spec.config, frames.frames_of(train=True), pools(frames, spec.config)
+    config, pool = spec.config, frames.frames_of(train=True)
     arrivals = frames.action[frames.waypoints(spec.space.grippers)][:, None]
     distances = Scale.of(spec.space.encode(arrivals[pool], frames.state[pool]))
     words = torch.from_numpy(spec.vocabulary.encode(frames.instructions)).to(config.device)
@@ -174,11 +175,10 @@ def _fit(
 
     with _rewritten(out / "loss.jsonl", rows) as write:
         advance = progress.counter("training", config.steps, first)
-        for step in range(first, config.steps):
+        for step, b in _batches(frames, config, first):
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            b = batch(frames, drawn_from, config, step)
             arrival = distances.normalise(spec.space.encode(arrivals[b.at], b.state))[:, 0]
             tensors = (b.pictures, spec.state.normalise(b.state), spec.targets(b.chunk, b.state), b.valid, arrival)
             pictures, state, target, valid, far = (torch.from_numpy(t).to(config.device) for t in tensors)
@@ -205,6 +205,17 @@ def _fit(
                 seconds = (_clocks() - earlier).tolist()
                 save_run(out / "resume", step + 1, model, average, optimizer, {"seconds": seconds})
     return rows, _clocks() - earlier
+
+
+def _batches(frames: Frames, config: PolicyConfig, first: int) -> Iterator[tuple[int, Batch]]:
+    """Every step from the first on with its batch; the next one is read while one is learnt from."""
+    drawn_from = pools(frames, config)
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = reader.submit(batch, frames, drawn_from, config, first)
+        for step in range(first, config.steps):
+            here = coming.result()
+            coming = reader.submit(batch, frames, drawn_from, config, step + 1)
+            yield step, here
 
 
 def _clocks() -> np.ndarray:
