@@ -9,30 +9,37 @@ skeleton: 21 of them are the landmarks that `dataengine.hands` numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from converters.hand_columns import (
+    CAMERA,
+    MOST_FRAMES,
+    SIGMA,
+    SURE,
+    TURN,
+    UNSAID,
+    camera_column,
+    features,
+    hand_columns,
+    seen_from,
+    sha256,
+)
 from dataengine import hands
-from dataengine.episode import Episode, Feature, Meta, Step, episode_id
+from dataengine.episode import Episode, Meta, Step, episode_id
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
-from dataengine.guard import open_hdf5, regular_files, sha256_file
+from dataengine.guard import open_hdf5, regular_files
 from dataengine.source import Assumption, EpisodeRef, Plan
-from dataengine.video import VideoClip, lerobot_info, probe_guarded
+from dataengine.video import VideoClip, probe_guarded
 
 if TYPE_CHECKING:
     import h5py
 
-CAMERA = "observation.images.ego"
 SUFFIX = ".hdf5"
 FPS = 30.0
 DEEPEST = 4  # folders below the one that is given
-MOST_FRAMES = 1_000_000
-SURE = 0.3  # confidence of the wrist below which a hand counts as absent
-SIGMA, TURN = 0.01, 0.1  # [m], [rad]: nobody says how good the headset's tracking is
 _FINGERS = {finger: f"{finger.capitalize()}Finger" for finger in hands.FINGERS[1:]}
 # A headset's skeleton has a metacarpal more in each finger, and none in the thumb.
 JOINTS = (
@@ -73,26 +80,14 @@ class EgoDex:
         size = (info.height, info.width)
         fps = float(given.get("fps") or info.fps or FPS)
         refs = [_sized(ref, base, size) for ref in refs]
-        why = "the files do not say how sure places [m] and rotations [rad] are"
         return Plan(
             path=str(path),
             format=self.name,
             fps=fps,
-            features={
-                CAMERA: Feature("video", (*size, 3), ("height", "width", "channels"), "image", info=lerobot_info(info)),
-                **{key: feature for side in hands.SIDES for key, feature in hands.features(side).items()},
-                hands.CAMERA_POSE: Feature(
-                    "float32",
-                    (7,),
-                    ("x", "y", "z", "qx", "qy", "qz", "qw"),
-                    "other",
-                    ("m", "m", "m", "1", "1", "1", "1"),
-                    info={"rotations": ({"start": 3, "stop": 7, "convention": "quaternion_xyzw"},)},
-                ),
-            },
+            features=features(info),
             episodes=tuple(refs),
             mapping={"format": self.name, "fps": fps, **{k: given.get(k) for k in ("task", "embodiment", "licence")}},
-            assumptions=(Assumption("sigma", [SIGMA, TURN], why),),
+            assumptions=(Assumption("sigma", [SIGMA, TURN], UNSAID),),
             embodiment=given.get("embodiment") or "human_hands",
             licence=given.get("licence"),
         )
@@ -100,7 +95,7 @@ class EgoDex:
     def read(self, plan: Plan, ref: EpisodeRef) -> Episode:
         """Raises `SourceError`, `EpisodeError`."""
         file, video = (Path(ref.extra["base"]) / ref.extra[what] for what in ("file", "video"))
-        if _sha256(file) != ref.extra["sha256"]:
+        if sha256(file) != ref.extra["sha256"]:
             raise EpisodeError(ref.name, f"{file.name} has changed since it was planned")
         clip = VideoClip.from_file(video, fps=plan.fps)
         with open_hdf5(file) as source:
@@ -159,7 +154,7 @@ def _ref(file: Path, base: Path, task: str | None, hashed: bool) -> EpisodeRef:
     except DataEngineError as error:
         return EpisodeRef(name, 0, problem=str(error))
     extra = {"file": name, "video": video.relative_to(base).as_posix(), "base": str(base), "place": "egodex"}
-    extra["sha256"] = _sha256(file) if hashed else ""
+    extra["sha256"] = sha256(file) if hashed else ""
     return EpisodeRef(name, length, bytes=video.stat().st_size, tasks=(told,), extra=extra)
 
 
@@ -194,18 +189,18 @@ def _columns(source: h5py.File, file: Path, name: str) -> tuple[dict[str, np.nda
         for side, present in there.items()
         if present
     }
-    seen = {side: _seen_from(camera, points) for side, points in landmarks.items()}
+    seen = {side: seen_from(camera, points) for side, points in landmarks.items()}
     # ARKit's cameras look along -z with y up; the files are said to be turned, and what is before the camera tells.
     if seen and np.median(np.concatenate([points[..., 2].ravel() for points in seen.values()])) < 0:
         camera = camera @ np.diag([1.0, -1.0, -1.0, 1.0])
-        seen = {side: _seen_from(camera, points) for side, points in landmarks.items()}
+        seen = {side: seen_from(camera, points) for side, points in landmarks.items()}
     columns: dict[str, np.ndarray] = {}
     for side in hands.SIDES:
         points = seen.get(side)
         sure = np.zeros(count) if points is None else _confidence(source, side, count, name)
-        columns |= _hand(side, np.zeros((count, 21, 3)) if points is None else points, sure, matrix)
-    turn = Rotation.from_matrix(camera[:, :3, :3]).as_quat()
-    columns[hands.CAMERA_POSE] = np.concatenate([camera[:, :3, 3], turn], 1).astype(np.float32)
+        tracked = np.where(sure >= SURE, hands.SEEN, hands.ABSENT)
+        columns |= hand_columns(side, np.zeros((count, 21, 3)) if points is None else points, tracked, sure, matrix)
+    columns[hands.CAMERA_POSE] = camera_column(camera)
     return columns, {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
 
 
@@ -225,10 +220,6 @@ def _poses(source: h5py.File, joint: str, name: str, count: int | None = None) -
     return poses
 
 
-def _seen_from(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return (points - camera[:, None, :3, 3]) @ camera[:, :3, :3]
-
-
 def _confidence(source: h5py.File, side: str, count: int, name: str) -> np.ndarray:
     """`(T,)` the wrist's, 1 where the file has none."""
     key = f"confidences/{side}Hand"
@@ -238,34 +229,3 @@ def _confidence(source: h5py.File, side: str, count: int, name: str) -> np.ndarr
     if sure.shape != (count,) or not np.isfinite(sure).all():
         raise EpisodeError(name, f"{key} has shape {sure.shape} or NaN, not {count} numbers")
     return np.clip(sure, 0, 1)
-
-
-def _hand(side: str, points: np.ndarray, sure: np.ndarray, matrix: np.ndarray) -> dict[str, np.ndarray]:
-    tracked = np.where((sure >= SURE) & (points[..., 2] > 0.01).all(1), hands.SEEN, hands.ABSENT)
-    known = np.flatnonzero(tracked == hands.SEEN)
-    wrist = np.tile([0.0] * 6 + [1.0], (len(points), 1))
-    pixels = np.zeros((len(points), 21, 2))
-    if len(known):
-        at = np.arange(len(points))
-        nearest = known[np.abs(known[None] - at[:, None]).argmin(1)] if len(known) < len(at) else at
-        points = points[nearest]
-        pixels = points[..., :2] / points[..., 2:] * (matrix[0, 0], matrix[1, 1]) + (matrix[0, 2], matrix[1, 2])
-        turn = Rotation.from_matrix(hands.palm_rotation(points, right=side == "right")).as_quat()
-        turn[1:] *= np.cumprod(np.where((turn[1:] * turn[:-1]).sum(1) < 0, -1, 1))[:, None]
-        wrist = np.concatenate([points[:, hands.WRIST], turn], 1)
-    else:
-        points = np.zeros_like(points)
-    sigma = np.where((tracked == hands.SEEN)[:, None], [SIGMA, TURN], 0.0)
-    found = {"pixels": pixels, "landmarks": points, "wrist": wrist, "sigma": sigma, "confidence": sure}
-    columns = {hands.column(side, what): values.astype(np.float32) for what, values in found.items()}
-    return columns | {hands.column(side, "tracked"): tracked.astype(np.int64)}
-
-
-@lru_cache(maxsize=4096)
-def _hashed(path: Path, changed: int, size: int) -> str:
-    return sha256_file(path)
-
-
-def _sha256(path: Path) -> str:
-    status = path.stat()
-    return _hashed(path, status.st_mtime_ns, status.st_size)

@@ -8,6 +8,8 @@ not what it ends with.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from dataengine.episode import Feature
@@ -98,5 +100,26 @@ def features(side: str) -> dict[str, Feature]:
     }
 
 
+# Files of somebody else's tracks. A folder of videos that has some is their converter's, which reads both.
+TRACKS = (
+    "hand_tracking_results*.csv",
+    "wrist_and_palm_poses*.csv",
+    "*hand_pose_trajectory.jsonl",
+    "hands.jsonl",
+    "*.hands.jsonl",
+    "mano.npz",
+    "*.mano.npz",
+)
+_INSIDE = ("", "hand_tracking/", "mps/hand_tracking/")
+
+
+def has_tracks(folder: Path) -> bool:
+    """Whether a folder, or one of those that Project Aria makes in it, holds such files. Raises `OSError`."""
+    return any(next(folder.glob(inside + name), None) is not None for inside in _INSIDE for name in TRACKS)
+
+
 # Pose of the camera in a world that does not move, where it is known or was estimated: x, y, z, qx, qy, qz, qw.
+# Where its places are up to scale, their unit is "1". Its quality: share of the background that agrees with it, 0 where
+# the pose is that of the frame before for want of a better one.
 CAMERA_POSE = "observation.camera.pose"
+CAMERA_QUALITY = "observation.camera.quality"

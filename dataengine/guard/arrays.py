@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from dataengine.errors import SourceError, UnsafeSource
 from dataengine.guard.archive import check_zip
 
 GIB = 1 << 30
+# What numpy and zipfile raise at damage; a header may declare more than any machine has.
+_DAMAGE = (ValueError, TypeError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def check_allocation(path: str | Path, name: str, nbytes: int, limit: int = 16 * GIB) -> None:
@@ -25,13 +29,18 @@ def reject_objects(path: str | Path, name: str, dtype: np.dtype) -> None:
         raise UnsafeSource(path, f"array {name!r} holds pickled Python objects", hint="save it as numbers or text")
 
 
-def load_npz(path: str | Path, max_bytes: int = 16 * GIB) -> dict[str, np.ndarray]:
-    """Every array of an `.npz`, none of them pickled. Raises `SourceError`, or `UnsafeSource` for pickles and bombs."""
+def load_npz(
+    path: str | Path, max_bytes: int = 16 * GIB, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Every array of an `.npz`, or those of these names, none of them pickled.
+
+    Raises `SourceError`, or `UnsafeSource` for pickles and bombs.
+    """
     check_zip(path, max_bytes=max_bytes)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            return {name: archive[name] for name in archive.files if names is None or name in names}
+    except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise UnsafeSource(path, "holds pickled Python objects", hint="save it as numbers or text") from error
         raise SourceError(path, f"is not a readable npz file: {error}") from error
