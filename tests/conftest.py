@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+if sys.platform.startswith("linux"):
+    os.environ.setdefault("MUJOCO_GL", "egl")  # a test may import mujoco before the engine says it
 
 DATA = Path(os.environ.get("DATAENGINE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -41,17 +41,22 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class CutHands:
-    """Cut every episode to where a hand moves; what has no such span is dropped.
+    """Cut every episode to where a hand moves; what has no such span, or none that is sure enough, is dropped.
 
     moving: mean speed of a hand's landmarks in the picture, from which on it does something [hand lengths a second].
     pause: how long both hands may rest or be away inside an episode [s]. shortest: of an episode [s]. margin: kept
-    before and after [s]. cuts: a list of cuts to take instead for the videos it names.
+    before and after [s]. sigma [m], turn_sigma [rad]: an episode is dropped where neither hand's place and rotation are
+    sure to that in half of the frames that show it. seen: least share of an episode's frames in which a hand was found,
+    bridged gaps not counted. cuts: a list of cuts to take instead for the videos it names, all of them.
     """
 
     moving: float = 0.25
     pause: float = 1.0
     shortest: float = 1.0
     margin: float = 0.2
+    sigma: float | None = None
+    turn_sigma: float | None = None
+    seen: float = 0.0
     cuts: Path | None = None
 
     name: ClassVar[str] = "cut_hands"
@@ -62,6 +67,11 @@ class CutHands:
         for field in ("moving", "pause", "shortest", "margin"):
             if not 0 <= getattr(self, field) < 3600:
                 raise ConfigError(f"cut_hands.{field}: {getattr(self, field)} is not 0 to 3600")
+        for field in ("sigma", "turn_sigma"):
+            if (given := getattr(self, field)) is not None and not given > 0:
+                raise ConfigError(f"cut_hands.{field}: {given} is not above 0")
+        if not 0 <= self.seen <= 1:
+            raise ConfigError(f"cut_hands.seen: {self.seen} is a share, 0 to 1")
         if self.cuts is not None:
             _ = self.listed
 
@@ -89,12 +99,37 @@ class CutHands:
         there, speed = presence(episode), speeds(episode)
         found = active(there, speed >= self.moving, episode.fps, self.pause, self.shortest, self.margin)
         for start, stop in found:
-            yield episode.slice(start, stop)
+            part = episode.slice(start, stop)
+            yield self._doubted(part) or part
         if not found:
             seen = float(there.any(0).mean()) if there.size else 0.0
             fastest = round(float(speed.max(initial=0)), 3)
             why = "no hand moves for long enough" if seen else "no hand is seen"
             yield Drop(episode.id, why, {"share_with_hands": round(seen, 3), "fastest": fastest})
+
+    def _doubted(self, part: Episode) -> Drop | None:
+        """Why a part is not to be trusted; None where it is."""
+        tracked = np.stack([part.frames[hands.column(side, "tracked")] for side in hands.SIDES])
+        share = float((tracked == hands.SEEN).any(0).mean())
+        if share < self.seen:
+            why = f"a hand is found in {share:.0%} of the frames; asked for are {self.seen:.0%}"
+            return Drop(part.id, why, {"seen": round(share, 3), "frames": part.length})
+        if self.sigma is None and self.turn_sigma is None:
+            return None
+        limits = np.array([np.inf if one is None else one for one in (self.sigma, self.turn_sigma)])
+        sure: dict[str, np.ndarray] = {}
+        for side, there in zip(hands.SIDES, tracked != hands.ABSENT, strict=True):
+            if there.any():
+                sure[side] = np.median(np.asarray(part.frames[hands.column(side, "sigma")], np.float64)[there], axis=0)
+        if not sure or any((each <= limits).all() for each in sure.values()):
+            return None
+        best = min(sure, key=lambda side: float((sure[side] / limits).max()))
+        place, turn = 1e3 * sure[best][0], np.rad2deg(sure[best][1])
+        asked = [f"{1e3 * limits[0]:.3g} mm"] * (self.sigma is not None)
+        asked += [f"{np.rad2deg(limits[1]):.3g}°"] * (self.turn_sigma is not None)
+        why = f"the {best} hand is sure to {place:.3g} mm and {turn:.3g}° only; asked for are {' and '.join(asked)}"
+        evidence = {"place_mm": round(place, 1), "rotation_deg": round(float(turn), 2), "frames": part.length}
+        return Drop(part.id, why, evidence)
 
 
 def presence(episode: Episode) -> np.ndarray:

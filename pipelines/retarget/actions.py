@@ -35,6 +35,7 @@ class Frame(NamedTuple):
 BASE = Frame("base", np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]), "the tool pointing down")
 CAMERA = Frame("camera", np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]), "the tool pointing forward, its jaw across")
 PALM = Frame("camera", np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]), "the palm down and the fingers forward")
+PALM_IN_BASE = Frame("base", np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]]), PALM.words)
 
 
 class Block(NamedTuple):

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pipelines.retarget.motion import Motion, Reading
 
 
-def assumed(motions: Mapping[str, Motion], reading: Reading, space: str) -> tuple[str, ...]:
-    """motions: by side, as `reading` found them. space: "gripper", or "hand", which needs no calibration."""
+def assumed(
+    motions: Mapping[str, Motion], reading: Reading, space: str, scales: Mapping[str, float]
+) -> tuple[str, ...]:
+    """motions: by side, as `reading` found them. space: of the action; only "gripper" needs a calibration. scales: by
+    side, lengths of a robot's hand for those of the person's."""
     found = []
     if all(motion.cameras is None for motion in motions.values()):
         found.append("the camera stands still")
@@ -18,6 +21,9 @@ def assumed(motions: Mapping[str, Motion], reading: Reading, space: str) -> tupl
         found.append("the camera's frame at the first frame is the frame of reference")
     if reading.scale != 1.0:
         found.append(f"places are scaled by {reading.scale:g}")
+    found += [f"{side} fingers are {scale:.2f} times as long as the person's" for side, scale in scales.items()]
+    if space == "dexterous":
+        return tuple(found)
     for side, motion in motions.items():
         closed, opened, (closed_seen, open_seen) = motion.calibration
         found.append(_said(f"{side} gripper closed", closed, closed_seen, reading.closed_at))

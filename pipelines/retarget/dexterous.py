@@ -2,12 +2,15 @@
 
 The landmarks are put into the frame of the palm, scaled, and followed by the robot's fingertips as one of the
 published objectives says (`dexterous_objectives`); every frame starts from the last one's solution and goes no farther
-than the joints' limits and speeds let it. Where that is not enough the fingertips stay behind, and `residual` says so.
+than the joints' limits and speeds let it. Where that is not enough the fingertips stay behind, and `residual` says so;
+how much of that is for want of speed says `late`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,18 +22,20 @@ from pipelines.retarget.dexterous_model import HandModel
 from pipelines.retarget.dexterous_objectives import Terms, dexpilot, position, vector
 from pipelines.retarget.dexterous_solve import Least, least
 
-STARTS = 6  # the first frame has no frame before it: so many are tried, and the best taken
-FIRST_KEEP = 1e-3  # of the usual pull, there to the middle of the ranges
+STARTS = 6  # where the frame before tells little: so many are tried, and the best taken
+FIRST_KEEP = 1e-3  # of the usual pull, where nothing came before
 
 
 class Retargeted(NamedTuple):
     """joints: `(T, J)` of `DexterousHand.names` [rad, m]. residual: `(T,)` how far the fingertips are from where the
     scaled hand has its own, the mean over fingers [m]. objective: `(T,)` its value at the solution, the pulls to the
-    last one and to the middle included, before the low-pass filter. NaN where the hand is."""
+    last one and to the middle included, before the low-pass filter. late: `(T,)` how far the fingertips are from where
+    joints of any speed would bring them, the mean over fingers [m]. NaN where the hand is."""
 
     joints: np.ndarray
     residual: np.ndarray
     objective: np.ndarray
+    late: np.ndarray
 
 
 class DexterousHand:
@@ -49,6 +54,8 @@ class DexterousHand:
         *,
         fps: float = 30.0,
         start: np.ndarray | None = None,
+        begins: np.ndarray | None = None,
+        latest: float = np.inf,
     ) -> Retargeted:
         """Joint angles of a clip.
 
@@ -56,33 +63,47 @@ class DexterousHand:
         rotation: `(T, 3, 3)` of the palm in that frame, axes of `hands.RIGHT_PALM` as columns; found from the landmarks
         where it is not given. fps: frames a second. start: `(J,)` where the robot is one frame before the first; else
         it starts in the first one's pose. After frames without a hand it may have gone as far as its speed lets it.
+        begins: `(T,)` bool, frames that owe nothing to those before them: each starts as a clip does. latest: a frame
+        for which the fingertips would be later than this [m] owes nothing to the one before either, but goes on near
+        it; its `late` still says how late they would have been.
 
         Raises `DataEngineError` for arrays of other shapes, `ConfigError` for a rate or start that is none.
         """
         human = self.seen(landmarks, rotation)
         if not 0 < fps < np.inf:
             raise ConfigError(f"fps: {fps} is no rate")
-        wanted, terms = self.aims(human)
-        count = len(human)
+        anew = np.zeros(len(human), bool) if begins is None else np.asarray(begins, bool)
+        if anew.shape != (len(human),):
+            raise DataEngineError(f"begins of {len(human)} frames have the shape (T,), not {anew.shape}")
+        wanted, terms = self.aims(human, anew)
+        count, tips = len(human), len(self.config.fingertips)
         joints = np.full((count, len(self.names)), np.nan)
-        residual, objective = np.full(count, np.nan), np.full(count, np.nan)
+        residual, objective, late = np.full((3, count), np.nan)
         present = np.flatnonzero(np.isfinite(wanted).all((1, 2)))
+        run = np.cumsum(anew)
         last, at = self._start(start), -1
         out = last
         for frame in present:
-            if last is None or out is None:
+            late[frame] = 0.0
+            if last is None or out is None or (at >= 0 and run[frame] > run[at]):
                 solved = self._first(terms, frame)
                 last = out = solved.x
             else:
                 far = self.model.speed * (frame - at) / fps
-                solved = self._next(terms, frame, last, far)
+                other = at >= 0 and bool((terms.weight[frame] != terms.weight[at]).any())
+                solved, free = self._next(terms, frame, last, far, other)
+                if free is not None:
+                    late[frame] = _apart(self.model.points(solved.x), self.model.points(free.x), tips)
+                if free is not None and late[frame] > latest:
+                    solved = self._rested(terms, frame, [free.x], free.x)
+                    out = solved.x
+                else:
+                    out = out + np.clip(self.config.alpha * (solved.x - out), -far, far)
                 last = solved.x
-                out = out + np.clip(self.config.alpha * (last - out), -far, far)
             at = frame
             joints[frame], objective[frame] = self.model.joints(out), solved.value
-            apart = self.model.points(out) - wanted[frame]
-            residual[frame] = np.linalg.norm(apart[: len(self.config.fingertips)], axis=1).mean()
-        return Retargeted(joints, residual, objective)
+            residual[frame] = _apart(self.model.points(out), wanted[frame], tips)
+        return Retargeted(joints, residual, objective, late)
 
     def seen(self, landmarks: np.ndarray, rotation: np.ndarray | None = None) -> np.ndarray:
         """`(T, 21, 3)` from the wrist in the palm's frame; arguments as for `retarget`."""
@@ -118,14 +139,14 @@ class DexterousHand:
             raise DataEngineError("the landmarks do not show how long the fingers are; give `scale` as a number")
         return float(robot / person)
 
-    def aims(self, human: np.ndarray) -> tuple[np.ndarray, Terms]:
+    def aims(self, human: np.ndarray, begins: np.ndarray | None = None) -> tuple[np.ndarray, Terms]:
         """Where the points of the robot should be, `(T, P, 3)` in the palm's frame, and the objective that says so.
-        human: as `seen` gives it."""
+        human: as `seen` gives it; begins: as for `retarget`."""
         chosen: np.ndarray = human[:, [*self.config.landmarks, *self.config.links.values()]]
         there = np.isfinite(chosen).all((1, 2))
         scale = self.scale(human) if there.any() else 1.0
         if self.config.objective == "dexpilot":
-            return scale * chosen, dexpilot(chosen, scale, self.config.huber)
+            return scale * chosen, dexpilot(chosen, scale, self.config.huber, begins)
         make = position if self.config.objective == "position" else vector
         return scale * chosen, make(scale * chosen, self.config.huber)
 
@@ -140,21 +161,39 @@ class DexterousHand:
         return np.clip(free, self.model.lower, self.model.upper)
 
     def _first(self, terms: Terms, frame: int) -> Least:
-        """The pose a clip starts in: as if the robot had come to rest there, so next to nothing pulls it elsewhere."""
+        """The pose a clip starts in."""
+        return self._rested(terms, frame, self._starts, self.model.middle)
+
+    def _rested(self, terms: Terms, frame: int, starts: Iterable[np.ndarray], near: np.ndarray) -> Least:
+        """As if the robot had come to rest there, so next to nothing pulls it elsewhere: towards `near` `(N,)`."""
+        model, config = self.model, self.config
+        pulled = Following(model, terms, frame, near, FIRST_KEEP * config.keep, config.ease)
+        best = _best(pulled, starts, model.lower, model.upper)
+        at_rest = Following(model, terms, frame, best.x, config.keep, config.ease)
+        return Least(best.x, at_rest.value(best.x), best.steps)
+
+    def _next(
+        self, terms: Terms, frame: int, last: np.ndarray, far: np.ndarray, other: bool
+    ) -> tuple[Least, Least | None]:
+        """far: how much every joint may have moved since. other: fingers begin or cease to be drawn together, which
+        makes another function with valleys of its own. Where the speed holds a joint back, also what limits alone
+        allow."""
         model = self.model
-        pulled = Following(model, terms, frame, model.middle, FIRST_KEEP * self.config.keep, self.config.ease)
+        lower, upper = np.maximum(model.lower, last - far), np.minimum(model.upper, last + far)
+        function = Following(model, terms, frame, last, self.config.keep, self.config.ease)
+        starts = [last, *self._starts] if other else [last]
+        found = _best(function, starts, lower, upper)
+        held = (found.x <= lower) & (lower > model.lower) | (found.x >= upper) & (upper < model.upper)
+        return found, _best(function, [found.x, *starts[1:]], model.lower, model.upper) if held.any() else None
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """`(STARTS, N)`: the middle of the ranges, and some about it."""
+        model = self.model
         shares = np.random.default_rng(0).uniform(-0.6, 0.6, (STARTS, len(model.middle)))
         shares[0] = 0.0
         half = np.where(np.isfinite(model.upper - model.lower), (model.upper - model.lower) / 2, 1.0)
-        found = [least(pulled, model.middle + share * half, model.lower, model.upper) for share in shares]
-        best = min(found, key=lambda one: one.value)
-        at_rest = Following(model, terms, frame, best.x, self.config.keep, self.config.ease)
-        return Least(best.x, at_rest.value(best.x), best.steps)
-
-    def _next(self, terms: Terms, frame: int, last: np.ndarray, far: np.ndarray) -> Least:
-        """far: how much every joint may have moved since."""
-        lower, upper = np.maximum(self.model.lower, last - far), np.minimum(self.model.upper, last + far)
-        return least(Following(self.model, terms, frame, last, self.config.keep, self.config.ease), last, lower, upper)
+        return np.asarray(model.middle + shares * half)
 
 
 @dataclass(slots=True)
@@ -185,3 +224,13 @@ class Following:
         whole = coupling.T @ bend @ coupling
         whole.flat[:: len(whole) + 1] += 2 * (self.keep + self.ease)
         return slope, whole
+
+
+def _best(function: Following, starts: Iterable[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Least:
+    """The least of those that are found from the starts `(N,)`."""
+    return min((least(function, start, lower, upper) for start in starts), key=lambda one: one.value)
+
+
+def _apart(points: np.ndarray, others: np.ndarray, count: int) -> float:
+    """Mean distance of the first so many of points `(P, 3)` [m]."""
+    return float(np.linalg.norm((points - others)[:count], axis=1).mean())

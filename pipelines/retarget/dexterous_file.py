@@ -1,10 +1,7 @@
-"""A robot's hand in a file, MJCF or URDF, as MuJoCo loads it, and which of its joints follow which."""
+"""Which joints of a robot's hand follow which, as its file says, MJCF or URDF."""
 
 from __future__ import annotations
 
-import dataengine.sim.model  # noqa: F401 – says how MuJoCo shall draw and warn
-
-# isort: split
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -13,8 +10,7 @@ import mujoco
 import numpy as np
 
 from dataengine.errors import ConfigError
-
-LARGEST = 16 << 20  # bytes of a description; meshes stand in files of their own
+from pipelines.retarget.model_file import load
 
 
 class Coupling(NamedTuple):
@@ -25,18 +21,9 @@ class Coupling(NamedTuple):
     terms: np.ndarray
 
 
-def load(path: str) -> tuple[mujoco.MjModel, list[Coupling]]:
-    """Raises `ConfigError` for a file that is not there, too large, or no model."""
-    if not Path(path).is_file():
-        raise ConfigError(f"model: there is no file {path}; it is looked for from where the command was called")
-    if Path(path).stat().st_size > LARGEST:
-        raise ConfigError(f"{path} has more than {LARGEST >> 20} MiB, which is no description of a hand")
-    try:
-        spec = mujoco.MjSpec.from_file(path)
-        spec.compiler.fusestatic = False  # links that are fixed to others, as a fingertip is, stay
-        model = spec.compile()
-    except (ValueError, mujoco.FatalError) as error:
-        raise ConfigError(f"{path} is no model that MuJoCo loads: {error}") from error
+def load_hand(path: str) -> tuple[mujoco.MjModel, list[Coupling]]:
+    """Raises `ConfigError` as `load` does, and for couplings that are described wrongly."""
+    model = load(Path(path))
     return model, [*_equalities(model), *_mimics(path)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from dataengine.errors import ConfigError
 from pipelines.retarget.dexterous_config import HandConfig
-from pipelines.retarget.dexterous_file import Coupling, load
+from pipelines.retarget.dexterous_file import Coupling, load_hand
 
 ALONG = 2001  # places along a joint's range at which its followers are looked at
 _HINGE, _SLIDE = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE
@@ -23,15 +23,16 @@ class HandModel:
     `mimic`). Points are bodies or sites, `(P, 3)` from the human wrist in the palm's frame: x to the thumb's side of a
     right hand, y to the fingers, z out of the palm.
 
-    names: of the joints. lower, upper: `(N,)` of the free ones, so that what follows them keeps its limits too.
-    middle: `(N,)` of their ranges, or where the model stands at first. speed: `(N,)`, likewise. lengths: `(P,)` from
-    the wrist along the joints to the point.
+    names: of the joints; free_names, free_units: of the free ones, rad or m. lower, upper: `(N,)` of the free ones, so
+    that what follows them keeps its limits too. middle: `(N,)` of their ranges, or where the model stands at first.
+    speed: `(N,)`, likewise. lengths: `(P,)` from the wrist along the joints to the point. palm: place `(3,)` and axes
+    `(3, 3)` of the robot's own palm, as points are given.
     """
 
     def __init__(self, config: HandConfig) -> None:
         """Raises `ConfigError` for a file that is no model, and for names that are not in it."""
         self.config = config
-        self.model, couplings = load(config.model)
+        self.model, couplings = load_hand(config.model)
         self.data = mujoco.MjData(self.model)
         names = (*config.fingertips, *config.links)
         palm, points = self._place(config.palm), [self._place(name) for name in names]
@@ -46,7 +47,7 @@ class HandModel:
         self._upstream = self._dof[:, None] <= self._dof[None]
         self._points = points
         mujoco.mj_kinematics(self.model, self.data)
-        self._axes, self._origin = self._frame(palm)
+        self._axes, self._origin, self.palm = self._frame(palm)
         anchors = [[self.data.xanchor[n] for n in joints] for joints in moving]
         ends = self._where()
         self.lengths = np.array([_length([self._origin, *way, end]) for way, end in zip(anchors, ends, strict=True)])
@@ -138,13 +139,14 @@ class HandModel:
         if nameless := [n for n in ids if not self.model.joint(n).name]:
             raise ConfigError(f"{where}: joint {name(nameless[0])} has no name; every joint that is moved needs one")
 
-    def _frame(self, palm: tuple[int | None, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Axes as columns and origin, in the world of the model."""
+    def _frame(self, palm: tuple[int | None, int]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """A human palm's axes as columns and its wrist, in the world of the model; the robot's palm seen from there."""
         site, body = palm
-        turn = (self.data.xmat[body] if site is None else self.data.site_xmat[site]).reshape(3, 3)
-        place = self.data.xpos[body] if site is None else self.data.site_xpos[site]
+        turn = (self.data.xmat[body] if site is None else self.data.site_xmat[site]).reshape(3, 3).copy()
+        place = (self.data.xpos[body] if site is None else self.data.site_xpos[site]).copy()
         y, z = (np.array(way) / np.linalg.norm(way) for way in (self.config.fingers, self.config.out))
-        return turn @ np.stack([np.cross(y, z), y, z], 1), place + turn @ np.array(self.config.origin)
+        axes, origin = turn @ np.stack([np.cross(y, z), y, z], 1), place + turn @ np.array(self.config.origin)
+        return axes, origin, (axes.T @ (place - origin), axes.T @ turn)
 
     def _where(self) -> np.ndarray:
         return np.array(
@@ -177,6 +179,8 @@ class HandModel:
             raise ConfigError(f"{self.config.model}: others follow joint {absent[0]}; it has to be moved too")
         free = [n for n, leader in enumerate(leaders) if leader == self.names[n]]
         self._free = np.array(free)
+        self.free_names = tuple(self.names[n] for n in free)
+        self.free_units = tuple("m" if self.model.jnt_type[ids[n]] == _SLIDE else "rad" for n in free)
         self._leader = np.array([free.index(self.names.index(leader)) for leader in leaders])
         self._terms = np.zeros((len(ids), max(len(row) for row in terms)))
         for row, coefficients in zip(self._terms, terms, strict=True):

@@ -112,11 +112,11 @@ def vector(wanted: np.ndarray, huber: float | None = None) -> Terms:
     return Terms(_wrist(count), 1 + np.arange(count), wanted, weight, huber or VECTOR_HUBER, False, count)
 
 
-def dexpilot(human: np.ndarray, scale: float, huber: float | None = None) -> Terms:
+def dexpilot(human: np.ndarray, scale: float, huber: float | None = None, begins: np.ndarray | None = None) -> Terms:
     """Vectors between all fingertips and from the wrist to each; human `(T, P, 3)` from the wrist, the thumb first, in
     its own size. Fingers that are about to touch are drawn together, with a weight that makes them.
 
-    A frame that is NaN leaves what is drawn together as it was.
+    A frame that is NaN leaves what is drawn together as it was; one of begins `(T,)` bool knows nothing of it.
     """
     frames, count, _ = human.shape
     task, origin = (np.array(side) for side in zip(*combinations(range(count), 2), strict=True))
@@ -124,7 +124,8 @@ def dexpilot(human: np.ndarray, scale: float, huber: float | None = None) -> Ter
     length = np.linalg.norm(vectors, axis=2)
     thumb = count - 1  # so many of the pairs have the thumb in them; they come first
     drawn = np.zeros(length.shape, bool)
-    drawn[:, :thumb] = _held(length[:, :thumb] < PROJECT, length[:, :thumb] > ESCAPE)
+    forgotten = np.zeros((frames, 1), bool) if begins is None else begins[:, None]
+    drawn[:, :thumb] = _held(length[:, :thumb] < PROJECT, (length[:, :thumb] > ESCAPE) | forgotten)
     both = drawn[:, task[thumb:] - 1] & drawn[:, origin[thumb:] - 1]
     drawn[:, thumb:] = both & (length[:, thumb:] <= PROJECT_FINGERS)
     target = np.where(np.arange(len(task)) < thumb, TOUCHING, APART)
@@ -142,7 +143,7 @@ def _wrist(count: int) -> np.ndarray:
 
 
 def _held(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Bool `(T, K)`: has it started since it last ended?"""
+    """Bool `(T, K)`: has it started since it last ended? Where both are told it has."""
     event = np.where(starts | ends, np.arange(1, len(starts) + 1)[:, None], 0)
     last = np.maximum.accumulate(event, axis=0)
     return (last > 0) & np.take_along_axis(starts, np.maximum(last - 1, 0), 0)

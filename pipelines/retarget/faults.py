@@ -1,14 +1,17 @@
-"""What may be wrong with a hand's track, or with an arm that follows it, frame by frame."""
+"""What may be wrong with a hand's track, or with an arm or fingers that follow it, frame by frame."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pipelines.retarget.arm import COLLISION, REACH, SPEED, Followed, Tolerance
 from pipelines.retarget.cuts import Fault
 from pipelines.retarget.hand import Hand
+
+if TYPE_CHECKING:
+    from pipelines.retarget.fingers import Fingered
 
 
 class Trust(NamedTuple):
@@ -40,13 +43,16 @@ def track_faults(hand: Hand, point: np.ndarray, fps: float, trust: Trust) -> lis
         )
     if trust.turn_sigma is not None:
         turn_most = trust.turn_sigma
+        degrees = np.rad2deg(turn)
         found.append(
             Fault(
                 side,
                 "turn_sigma",
                 there & (turn > turn_most),
                 turn,
-                lambda t: f"the palm's rotation is sure to {turn[t]:.2f} rad, asked for are {turn_most:g} rad",
+                lambda t: (
+                    f"the palm's rotation is sure to {np.rad2deg(turn[t]):.1f}°, asked for are {np.rad2deg(turn_most):.1f}°"
+                ),
             )
         )
     if trust.jump is not None:
@@ -88,3 +94,32 @@ def arm_faults(side: str, followed: Followed, tolerance: Tolerance) -> list[Faul
             lambda _: "the arm would reach into itself or into what stands there",
         ),
     ]
+
+
+def finger_faults(side: str, fingered: Fingered, apart: float | None, latest: float) -> list[Fault]:
+    """Of a robot's fingers. apart: most that the fingertips may be from where the scaled hand has them, None: any;
+    latest: most that they may be behind. Both the mean over fingers [m], as the values are."""
+    late, residual = np.nan_to_num(fingered.late), np.nan_to_num(fingered.residual)
+    found = [
+        Fault(
+            side,
+            "finger_speed",
+            late > latest,
+            late,
+            lambda t: (
+                f"the fingers are not that fast: tips {1e3 * late[t]:.0f} mm late, allowed are {1e3 * latest:g} mm"
+            ),
+        )
+    ]
+    if apart is not None:
+        most = apart
+        found.append(
+            Fault(
+                side,
+                "finger_reach",
+                residual > most,
+                residual,
+                lambda t: f"the fingertips are {1e3 * residual[t]:.0f} mm off, allowed are {1e3 * most:g} mm",
+            )
+        )
+    return found

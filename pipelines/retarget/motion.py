@@ -17,7 +17,8 @@ from pipelines.retarget.pose import Orientation, Place, tool_poses
 
 class Motion(NamedTuple):
     """One side over `T` frames. cameras: where the camera is in its world, None where it stands still. tool: its poses
-    in the base frame. opening: `(T,)` 0 to 1; closed: `(T,)` bool. calibration: of the gripper."""
+    in the base frame, or those of the palm of a robot's hand. opening: `(T,)` 0 to 1; closed: `(T,)` bool. calibration:
+    of the gripper."""
 
     hand: Hand
     cameras: Poses | None
@@ -80,10 +81,17 @@ class Reading:
         """Whether poses are in a robot's base frame, not in a camera's."""
         return self.camera is not None or self.world is not None
 
-    def motion(self, episode: Episode, side: str) -> Motion:
-        """Raises `EpisodeError` where the episode lacks a column or holds another thing in it."""
+    def motion(self, episode: Episode, side: str, palm: Poses | None = None) -> Motion:
+        """palm: of a robot's hand, one pose in the frame of a human palm; the tool is a gripper's without it.
+
+        Raises `EpisodeError` where the episode lacks a column or holds another thing in it.
+        """
         hand, cameras = read_hand(episode, side), camera_poses(episode)
-        seen = tool_poses(hand, self.place, self.orientation, self.offset)
+        if palm is None:
+            seen = tool_poses(hand, self.place, self.orientation, self.offset)
+        else:
+            seen = palm.seen_from(hand.wrist)
+            seen = Poses(seen.point + seen.turn @ np.asarray(self.offset, np.float64), seen.turn)
         placed = cameras_in_base(cameras, self.camera, self.world, episode)
         if self.table is not None:
             nearer = down_to(self.table, hand, placed, episode)

@@ -6,6 +6,7 @@ import dataengine.sim  # noqa: F401 – says how MuJoCo shall draw before anybod
 
 # isort: split
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import mujoco
@@ -15,6 +16,7 @@ from dataengine.errors import ConfigError
 from pipelines.retarget.arm import COLLISION, Arm, Followed, Tolerance, follow
 from pipelines.retarget.hand import Poses
 from pipelines.retarget.ik import Solver
+from pipelines.retarget.model_file import load
 
 UNITS = {int(mujoco.mjtJoint.mjJNT_SLIDE): "m", int(mujoco.mjtJoint.mjJNT_HINGE): "rad"}
 
@@ -27,7 +29,7 @@ class RobotModel:
 
     def __init__(self, path: Path, arms: Mapping[str, Arm]) -> None:
         self.arms = dict(arms)
-        self.model = _loaded(path, [arm.tool for arm in arms.values()])
+        self.model = load(path, partial(_with_sites, [arm.tool for arm in arms.values()], path))
         self.data = mujoco.MjData(self.model)
         mujoco.mj_resetData(self.model, self.data)
         for arm in self.arms.values():
@@ -128,21 +130,14 @@ def _site(tool: str) -> str:
     return f"retarget {tool}"
 
 
-def _loaded(path: Path, tools: list[str]) -> mujoco.MjModel:
-    if not path.is_file():
-        raise ConfigError(f"retarget.model: there is no file {path}")
-    try:
-        spec = mujoco.MjSpec.from_file(str(path))
-        spec.compiler.fusestatic = False  # links that are fixed to others, as a tool is, stay
-        for tool in tools:
-            body, site = spec.body(tool), spec.site(tool)
-            if site is not None:
-                site.name = _site(tool)
-            elif body is not None:
-                body.add_site(name=_site(tool))
-            else:
-                there = ", ".join(thing.name for thing in (*spec.sites, *spec.bodies) if thing.name)
-                raise ConfigError(f"{path.name} has no body or site {tool!r}; it has {there}")
-        return spec.compile()
-    except (ValueError, mujoco.FatalError) as error:
-        raise ConfigError(f"{path.name} is no model that MuJoCo loads: {error}") from error
+def _with_sites(tools: list[str], path: Path, spec: mujoco.MjSpec) -> None:
+    """Each tool has a site of a name that is known."""
+    for tool in tools:
+        body, site = spec.body(tool), spec.site(tool)
+        if site is not None:
+            site.name = _site(tool)
+        elif body is not None:
+            body.add_site(name=_site(tool))
+        else:
+            there = ", ".join(thing.name for thing in (*spec.sites, *spec.bodies) if thing.name)
+            raise ConfigError(f"{path.name} has no body or site {tool!r}; it has {there}")

@@ -25,14 +25,15 @@ from pipelines.retarget.actions import Kind
 from pipelines.retarget.arm import Arm, Followed, Tolerance
 from pipelines.retarget.assumed import assumed
 from pipelines.retarget.cuts import CUTS, Cut, Fault, cut_table, good_and_breaks, stretches, too_short
-from pipelines.retarget.faults import Trust, arm_faults, track_faults
+from pipelines.retarget.faults import Trust, arm_faults, finger_faults, track_faults
 from pipelines.retarget.grasp import GRASP, grasp_table, grasps
 from pipelines.retarget.hand import PARTS
 from pipelines.retarget.motion import Motion, Reading
 from pipelines.retarget.rotations import Convention
-from pipelines.retarget.written import Writing
+from pipelines.retarget.written import Joints, Space, Writing
 
 if TYPE_CHECKING:
+    from pipelines.retarget.fingers import Fingered, Fingers
     from pipelines.retarget.robot import RobotModel
 
 ERROR = "retarget_error"
@@ -44,13 +45,21 @@ class Retarget(Reading):
     """Hands to actions.
 
     hand: whose; both stand side by side, `left_` and `right_` before their names, and only frames that have both go on.
-    space: "gripper" writes the pose of a parallel gripper and its opening, or the joints of `arm`; "hand" the wrist and
-    landmarks as they are, each row in its own camera's frame and the action in the frame of the row it stands in.
+    space: "gripper" writes the pose of a parallel gripper and its opening, or the joints of `arm`; "dexterous" the pose
+    of the palm of `robot_hand`, or the joints of `arm`, then those of its fingers that do not follow others; "hand" the
+    wrist and landmarks as they are, each row in its own camera's frame and the action in the frame of the row it stands
+    in.
     action: where the next row shall be, or the way there; a gripper is absolute always. rotation: how poses are
     written. binary: the action's gripper is 0 or 1.
 
     model, arm: a robot, MJCF or URDF, and which of its parts move (fields of `arm.Arm`; for both hands one under `left`
-    and one under `right`). tolerance [m], turn_tolerance [rad]: what may be left between tool and hand.
+    and one under `right`). tolerance [m], turn_tolerance [rad]: what may be left between tool and hand. With fingers
+    the arm's tool is brought to the palm of the robot's hand, moved by `offset` and turned by the arm's `turn`.
+
+    robot_hand: a hand with fingers in `model`, or in a file of its own, `left_model` or `right_model` (fields of
+    `dexterous_config.HandConfig` but model and side; for both hands one under `left` and one under `right`).
+    finger_tolerance: how far the fingertips may be from where the scaled hand has them, None: any. finger_lag: how far
+    behind for want of speed. Both the mean over fingers [m]; every frame's stand in the label `retarget_error`.
 
     tracked: an episode with a smaller share of frames that have the hand is dropped. sigma [m], turn_sigma [rad]:
     frames that are less sure are cut out. jump [m/s]: a faster tool is a leap of the tracker, and is cut apart there.
@@ -60,7 +69,7 @@ class Retarget(Reading):
     """
 
     hand: Literal["left", "right", "both"] = "right"
-    space: Literal["gripper", "hand"] = "gripper"
+    space: Space = "gripper"
     action: Kind = "absolute"
     rotation: Convention = "quaternion_xyzw"
     binary: bool = False
@@ -68,6 +77,11 @@ class Retarget(Reading):
     arm: Mapping[str, Any] | None = None
     tolerance: float = 0.002
     turn_tolerance: float = field(default=float(np.deg2rad(2.0)))
+    robot_hand: Mapping[str, Any] | None = None
+    left_model: Path | None = None
+    right_model: Path | None = None
+    finger_tolerance: float | None = 0.03
+    finger_lag: float = 0.005
     tracked: float = 0.5
     sigma: float | None = None
     turn_sigma: float | None = None
@@ -80,21 +94,30 @@ class Retarget(Reading):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.model is None) != (self.arm is None):
-            raise ConfigError("retarget: model and arm describe a robot together; one of them is missing")
-        if self.arm is not None and (self.space == "hand" or not self.based):
-            raise ConfigError(
-                "retarget: an arm needs space 'gripper', and camera or world: where the hands are from it"
-            )
+        self._check_robot()
         if not 0 <= self.tracked <= 1:
             raise ConfigError(f"retarget.tracked: {self.tracked} is not between 0 and 1")
-        for what in ("tolerance", "turn_tolerance", "sigma", "turn_sigma", "jump"):
+        for what in ("tolerance", "turn_tolerance", "finger_tolerance", "finger_lag", "sigma", "turn_sigma", "jump"):
             given = getattr(self, what)
             if given is not None and not given > 0:
                 raise ConfigError(f"retarget.{what}: {given} is not above 0")
         if not self.shortest >= 0:
             raise ConfigError(f"retarget.shortest: {self.shortest} s is negative")
-        _ = self.arms  # described wrongly, it is said here
+        _ = self.arms, self.fingers  # described wrongly, it is said here
+
+    def _check_robot(self) -> None:
+        used = self.arm is not None or self.robot_hand is not None
+        if (self.arm is not None and self.model is None) or (self.model is not None and not used):
+            raise ConfigError("retarget: model and arm describe a robot together; one of them is missing")
+        if self.arm is not None and (self.space == "hand" or not self.based):
+            raise ConfigError(
+                "retarget: an arm needs camera or world, where the hands are from it, and space 'gripper' or "
+                "'dexterous'"
+            )
+        if (self.robot_hand is not None) != (self.space == "dexterous"):
+            raise ConfigError("retarget: robot_hand and space 'dexterous' belong together; one of them is missing")
+        if (self.left_model or self.right_model) and self.robot_hand is None:
+            raise ConfigError("retarget: left_model and right_model are files of a robot_hand, which is not given")
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -117,18 +140,33 @@ class Retarget(Reading):
     @cached_property
     def robot(self) -> RobotModel | None:
         """Loaded once; raises `ConfigError` where the model is not as described."""
-        if self.model is None:
+        if self.model is None or self.arm is None:
             return None
         from pipelines.retarget.robot import RobotModel
 
         return RobotModel(self.model, self.arms)
+
+    @cached_property
+    def fingers(self) -> dict[str, Fingers]:
+        """By side; empty but for a hand with fingers. Raises `ConfigError` where it is not as described."""
+        if self.robot_hand is None:
+            return {}
+        from pipelines.retarget.fingers import fingers_of
+
+        models = {"left": self.left_model or self.model, "right": self.right_model or self.model}
+        found = fingers_of(self.robot_hand, models, self.sides)
+        for side, arm in self.arms.items():
+            if both := set(arm.joints) & set(found[side].names):
+                raise ConfigError(f"retarget: joint {min(both)} is one of the arm and one of the fingers")
+        return found
 
     def run(self, episodes: Iterator[Episode]) -> Iterator[Episode | Drop]:
         for episode in episodes:
             yield from self._retargeted(episode)
 
     def _retargeted(self, episode: Episode) -> Iterator[Episode | Drop]:
-        motions = {side: self.motion(episode, side) for side in self.sides}
+        palms = {side: each.palm for side, each in self.fingers.items()}
+        motions = {side: self.motion(episode, side, palms.get(side)) for side in self.sides}
         shares = {side: float(each.hand.there.mean()) for side, each in motions.items()}
         worst = min(shares, key=lambda side: shares[side])
         if shares[worst] < self.tracked:
@@ -139,6 +177,9 @@ class Retarget(Reading):
             return
         trust = Trust(self.sigma, self.turn_sigma, self.jump)
         faults = [f for m in motions.values() for f in track_faults(m.hand, m.tool.point, episode.fps, trust)]
+        fingered = self._fingered(motions, faults, episode)
+        for side, each in fingered.items():
+            faults += finger_faults(side, each, self.finger_tolerance, self.finger_lag)
         followed = self._followed(motions, faults, episode)
         faults += [f for side, each in followed.items() for f in arm_faults(side, each, self._allowed)]
         spans = stretches(*good_and_breaks(faults, episode.length))
@@ -147,18 +188,22 @@ class Retarget(Reading):
         if not spans:
             yield self._nothing_left(episode, cuts, shares)
             return
-        labelled = self._labelled(episode, motions, followed, cuts)
-        step = Step(self.name, self.version, self._params, assumed(motions, self, self.space))
+        labelled = self._labelled(episode, motions, followed, fingered, cuts)
+        scales = {side: each.scale for side, each in fingered.items()}
+        step = Step(self.name, self.version, self._params, assumed(motions, self, self.space, scales))
         for start, stop in spans:
-            columns = self._writing.columns(motions, followed, start, stop)
+            columns = self._writing.columns(motions, followed, fingered, start, stop)
             yield labelled.slice(start, stop).with_columns(*columns).with_step(step)
 
     @property
     def _writing(self) -> Writing:
         robot = self.robot
-        joints = {side: (arm.joints, robot.joint_units(side)) for side, arm in self.arms.items()} if robot else {}
+        arms = {side: Joints(arm.joints, robot.joint_units(side)) for side, arm in self.arms.items()} if robot else {}
         grippers = {side: robot.gripper(side) for side in self.arms} if robot else {}
-        return Writing(self.action, self.rotation, self.binary, self.space, self.based, joints, grippers)
+        fingers = {side: Joints(each.names, each.units) for side, each in self.fingers.items()}
+        palms = {side: each.palm for side, each in self.fingers.items()}
+        told = self.action, self.rotation, self.binary, self.space, self.based
+        return Writing(*told, arms, grippers, fingers, palms)
 
     @property
     def _params(self) -> dict[str, Any]:
@@ -177,20 +222,33 @@ class Retarget(Reading):
         poses = {side: motion.tool for side, motion in motions.items()}
         return self.robot.follow(poses, good, breaks, episode.fps, self._allowed)
 
+    def _fingered(self, motions: Mapping[str, Motion], faults: list[Fault], episode: Episode) -> dict[str, Fingered]:
+        """Of the frames that the tracks leave."""
+        good, breaks = good_and_breaks(faults, episode.length)
+        return {
+            side: each.follow(motions[side].hand, good, breaks, episode.fps, self.finger_lag, episode.id)
+            for side, each in self.fingers.items()
+        }
+
     def _labelled(
-        self, episode: Episode, motions: Mapping[str, Motion], followed: Mapping[str, Followed], cuts: list[Cut]
+        self,
+        episode: Episode,
+        motions: Mapping[str, Motion],
+        followed: Mapping[str, Followed],
+        fingered: Mapping[str, Fingered],
+        cuts: list[Cut],
     ) -> Episode:
         """Cuts in the frames of the uncut episode; grasps and errors move with the frames."""
         source = {"name": self.name, "version": self.version}
         found = {side: grasps(side, m.closed, m.tool.point, m.hand.there, episode.fps) for side, m in motions.items()}
         episode = episode.with_label(CUTS, Label("episode", cut_table(cuts), source))
         episode = episode.with_label(GRASP, Label("span", grasp_table(found), source))
-        if followed:
-            errors = {
-                f"{side}_{what}": each.error[:, i]
-                for side, each in followed.items()
-                for i, what in enumerate(("m", "rad"))
-            }
+        errors = {
+            f"{side}_{what}": each.error[:, i] for side, each in followed.items() for i, what in enumerate(("m", "rad"))
+        }
+        for side, each in fingered.items():
+            errors |= {f"{side}_fingers_m": each.residual, f"{side}_late_m": each.late}
+        if errors:
             episode = episode.with_label(ERROR, Label("frame", pa.table(errors), source))
         return episode if self.embodiment is None else episode.with_meta(embodiment=self.embodiment)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pipelines.retarget.actions import (
     CAMERA,
     GRIPPER,
     PALM,
+    PALM_IN_BASE,
     Block,
     Frame,
     Kind,
@@ -26,29 +27,49 @@ from pipelines.retarget.actions import (
     wrist_targets,
 )
 from pipelines.retarget.arm import Followed
+from pipelines.retarget.hand import Poses
 from pipelines.retarget.motion import Motion
 from pipelines.retarget.rotations import Convention
+
+if TYPE_CHECKING:
+    from pipelines.retarget.fingers import Fingered
+
+Space = Literal["gripper", "hand", "dexterous"]
+
+
+class Joints(NamedTuple):
+    """Of an arm or of fingers. units: of each, rad or m."""
+
+    names: Sequence[str]
+    units: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Writing:
     """What is written of a stretch.
 
-    kind: of the action. rotation: how poses are written. binary: whether the action's gripper is 0 or 1. grippers: of a
-    robot, by side: unit, closed, open. joints: of a robot, by side: their names and units. based: whether poses are in
-    a robot's base frame.
+    kind: of the action. rotation: how poses are written. binary: whether the action's gripper is 0 or 1. based: whether
+    poses are in a robot's base frame. Of a robot, by side: arms, fingers, the names and units of their joints;
+    grippers, their unit, closed, open; palms, one pose of its hand's in the frame of a human palm.
     """
 
     kind: Kind
     rotation: Convention
     binary: bool
-    space: Literal["gripper", "hand"]
+    space: Space
     based: bool
-    joints: Mapping[str, tuple[tuple[str, ...], list[str]]]
+    arms: Mapping[str, Joints]
     grippers: Mapping[str, tuple[str, float, float]]
+    fingers: Mapping[str, Joints]
+    palms: Mapping[str, Poses]
 
     def columns(
-        self, motions: Mapping[str, Motion], followed: Mapping[str, Followed], start: int, stop: int
+        self,
+        motions: Mapping[str, Motion],
+        followed: Mapping[str, Followed],
+        fingered: Mapping[str, Fingered],
+        start: int,
+        stop: int,
     ) -> tuple[dict[str, Feature], dict[str, np.ndarray]]:
         """Features and columns of frames `start` to `stop` (exclusive)."""
         blocks: list[Block] = []
@@ -58,20 +79,28 @@ class Writing:
                 blocks += self._hand(prefix, motion, start, stop)
                 continue
             if side in followed:
-                names, units = self.joints[side]
-                told = [f"{'' if name.startswith(side) else prefix}{name}.pos" for name in names]
-                blocks.append(plain_block(told, units, followed[side].joints[start:stop], self.kind))
+                blocks.append(self._joints(prefix, side, self.arms[side], followed[side].joints[start:stop]))
             else:
-                tool = motion.tool.cut(start, stop)
-                blocks.append(pose_block(f"{prefix}ee", tool, next_poses(tool), self.rotation, self._frame, self.kind))
-            blocks.append(self._gripper(prefix, side, motion, start, stop))
-        return columns(blocks, self.kind, None if followed else self._frame)
+                tool, frame = motion.tool.cut(start, stop), self._frame(side)
+                stem = f"{prefix}{'ee' if self.space == 'gripper' else 'wrist'}"
+                blocks.append(pose_block(stem, tool, next_poses(tool), self.rotation, frame, self.kind))
+            if side in fingered:
+                blocks.append(self._joints(prefix, side, self.fingers[side], fingered[side].joints[start:stop]))
+            else:
+                blocks.append(self._gripper(prefix, side, motion, start, stop))
+        return columns(blocks, self.kind, None if followed else self._frame(next(iter(motions))))
 
-    @property
-    def _frame(self) -> Frame:
+    def _frame(self, side: str) -> Frame:
         if self.space == "hand":
             return PALM
-        return BASE if self.based else CAMERA
+        if self.space == "gripper":
+            return BASE if self.based else CAMERA
+        frame = PALM_IN_BASE if self.based else PALM
+        return frame._replace(reference=frame.reference @ self.palms[side].turn[0])
+
+    def _joints(self, prefix: str, side: str, joints: Joints, values: np.ndarray) -> Block:
+        told = [f"{'' if name.startswith(side) else prefix}{name}.pos" for name in joints.names]
+        return plain_block(told, joints.units, values, self.kind)
 
     def _hand(self, prefix: str, motion: Motion, start: int, stop: int) -> list[Block]:
         wrist = motion.hand.wrist.cut(start, stop)

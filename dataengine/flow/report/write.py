@@ -7,16 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
+from dataengine import faces
 from dataengine.errors import DataEngineError
 from dataengine.flow.estimate import folder_bytes, human_bytes, human_time
 from dataengine.flow.folder import FlowFolder
 from dataengine.flow.report import charts
 from dataengine.flow.report.samples import choose, data_uri, sample
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _PICTURE_LIMIT = 3 << 20
 _WORDS = {"seal": "write"}
@@ -34,25 +38,34 @@ def write_report(record: Mapping[str, Any], folder: FlowFolder) -> Path:
     return path
 
 
-def render(record: Mapping[str, Any], folder: FlowFolder) -> str:
-    """The whole page as text."""
+def pages(folder: Path = Path(__file__).parent) -> Environment:
+    """Templates of a folder, and after them those of this one: all text is escaped, and what hides in it is shown."""
     from jinja2 import Environment, FileSystemLoader
 
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    found = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent]), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    pages.finalize = _seen
-    pages.filters |= {"bytes": human_bytes, "time": human_time, "number": lambda n: f"{n:,}", "brief": _brief}
+    found.finalize = _seen
+    found.filters |= {"bytes": human_bytes, "time": human_time, "number": lambda n: f"{n:,}", "brief": _brief}
+    return found
+
+
+def render(record: Mapping[str, Any], folder: FlowFolder) -> str:
+    """The whole page as text."""
     tally = record["tally"]
-    return pages.get_template("page.html").render(
-        record=record,
-        tally=tally,
-        plan=record["plan"],
-        verdict=_verdict(record),
-        river=charts.river(_passages(tally), tally["kept"]),
-        times=_times(tally),
-        store=_store(folder),
-        jobs=[_job(job) for job in record["jobs"]],
+    return (
+        pages()
+        .get_template("page.html")
+        .render(
+            record=record,
+            tally=tally,
+            plan=record["plan"],
+            verdict=_verdict(record),
+            river=charts.river(_passages(tally), tally["kept"]),
+            times=_times(tally),
+            store=_store(folder),
+            jobs=[_job(job) for job in record["jobs"]],
+        )
     )
 
 
@@ -129,6 +142,7 @@ def _store(folder: FlowFolder) -> dict[str, Any] | None:
             "success": Counter("yes" if m.success else "no" for m in metas if m.success is not None),
             "lengths": charts.histogram(lengths, "s"),
             "labels": store.label_names(),
+            "faces": faces.told(metas),
             "samples": [sample(store, place, stats) for place in choose(len(store))],
         }
     except DataEngineError as error:

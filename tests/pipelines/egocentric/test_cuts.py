@@ -133,9 +133,46 @@ def test_a_list_that_cannot_be_used_names_the_line(tmp_path: Path, text: str, wh
         CutHands(cuts=listed)
 
 
+def doubtful(**sides: tuple[float, float]) -> Episode:
+    """Hands that move for 80 frames, each sure to so many metres and radians."""
+    episode = an_episode(np.ones(80))
+    changed = {}
+    for side, sigma in sides.items():
+        changed[hands.column(side, "sigma")] = np.tile(np.float32(sigma), (80, 1))
+        changed[hands.column(side, "tracked")] = np.full(80, hands.SEEN)
+    return episode.with_columns({}, changed)
+
+
+def test_what_is_not_sure_enough_is_dropped_in_millimetres_and_degrees() -> None:
+    episode = doubtful(right=(0.06, 0.2))
+    for limits in ({}, {"sigma": 0.07}, {"turn_sigma": 0.25}, {"sigma": 0.07, "turn_sigma": 0.25}):
+        assert isinstance(cut(episode, **limits)[0], Episode)
+    (dropped,) = cut(episode, sigma=0.05, turn_sigma=0.25)
+    assert isinstance(dropped, Drop)
+    assert dropped.reason == "the right hand is sure to 60 mm and 11.5° only; asked for are 50 mm and 14.3°"
+    assert dropped.evidence == {"place_mm": 60.0, "rotation_deg": 11.46, "frames": 80}
+    (dropped,) = cut(episode, turn_sigma=0.1)
+    assert isinstance(dropped, Drop) and "asked for are 5.73°" in dropped.reason
+    both = doubtful(left=(0.02, 0.1), right=(0.06, 0.2))  # one hand that is sure is enough
+    assert isinstance(cut(both, sigma=0.05)[0], Episode)
+
+
+def test_a_hand_that_was_seldom_found_is_dropped() -> None:
+    episode = doubtful(right=(0.01, 0.1))
+    tracked = np.where(np.arange(80) % 2, hands.SEEN, hands.FILLED).astype(np.int64)
+    bridged = episode.with_columns({}, {hands.column("right", "tracked"): tracked})
+    assert isinstance(cut(bridged, seen=0.4)[0], Episode)
+    (dropped,) = cut(bridged, seen=0.9)
+    assert isinstance(dropped, Drop) and "found in 50% of the frames; asked for are 90%" in dropped.reason
+
+
 def test_parameters_and_episodes_that_make_no_sense() -> None:
     with pytest.raises(ConfigError, match="shortest"):
         CutHands(shortest=-1)
+    with pytest.raises(ConfigError, match="turn_sigma"):
+        CutHands(turn_sigma=0.0)
+    with pytest.raises(ConfigError, match="seen"):
+        CutHands(seen=1.5)
     bare = an_episode(np.zeros(30)).select([hands.column("left", "tracked")])
     with pytest.raises(ConfigError, match="no episode of hands"):
         cut(bare)

@@ -20,6 +20,8 @@ from scipy.spatial.transform import Rotation
 from dataengine import hands
 from dataengine.errors import ConfigError, DataEngineError
 from dataengine.sim.human_hand import ABOUT_TO_PINCH, RELAXED, HumanHand
+from dataengine.sim.human_hand_xml import JOINTS
+from dataengine.sim.human_hand_xml import LIMITS as JOINT_LIMITS
 from pipelines.retarget import dexterous_objectives as objectives
 from pipelines.retarget.dexterous import DexterousHand, Following
 from pipelines.retarget.dexterous_config import HandConfig
@@ -154,6 +156,20 @@ def test_nobody_finds_better_by_a_straightforward_way(folder: Path, objective: A
             assert value(mine.joints[0]) == pytest.approx(mine.objective[0], rel=1e-6)
             theirs = minimize(value, start, method="L-BFGS-B", bounds=LIMITS, options={"maxiter": 100, "ftol": 1e-9})
             assert mine.objective[0] <= 1.02 * theirs.fun
+
+
+def test_where_fingers_begin_to_be_drawn_together_no_bad_valley_holds_it(folder: Path) -> None:
+    """From any pose at once to a pinch of thumb and ring finger: downhill from the last solution alone costs five times
+    as much as this."""
+    human, hand = HumanHand(), DexterousHand(hand_config(folder, objective="dexpilot", scale=1.4, speed=1e3))
+    angles = np.random.default_rng(5).uniform(*JOINT_LIMITS.T, (1, 21)).repeat(2, 0)
+    pinched = [name.startswith(("thumb_", "ring_")) for name in JOINTS]
+    angles[1, pinched] = human.pinch("ring")[pinched]
+    points = human.pose(angles)
+    found = hand.retarget(points, np.tile(STILL, (2, 1, 1)))
+    value = straightforward(hand, points[1], found.joints[0])
+    middle = minimize(value, LIMITS.mean(1), method="L-BFGS-B", bounds=LIMITS, options={"maxiter": 40})
+    assert value(found.joints[1]) <= 1.02 * middle.fun
 
 
 # -- derivatives -------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_a_workspace_is_scaled_and_shifted(made: SimpleNamespace) -> None:
         ({"camera": [0, 0, 0, 0, 0, 0, 0]}, "a pose is x, y, z"),
         ({"camera": [0] * 6 + [1], "world": [0] * 6 + [1]}, "not both"),
         ({"model": "arm.xml"}, "one of them is missing"),
-        ({"model": "arm.xml", "arm": {"tool": "ee", "joints": ["a"]}}, "needs space 'gripper', and camera or world"),
+        ({"model": "arm.xml", "arm": {"tool": "ee", "joints": ["a"]}}, "an arm needs camera or world"),
         ({"tracked": 1.5}, "not between 0 and 1"),
         ({"jump": 0.0}, "retarget.jump: 0.0 is not above 0"),
         ({"shortest": -1.0}, "negative"),

@@ -1,0 +1,224 @@
+"""The report of hands: its figures are those of the columns, its text is only text, and it needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hands_seen import seen
+
+from dataengine import hands
+from dataengine.episode import Episode
+from dataengine.errors import ConfigError, EpisodeError
+from dataengine.flow.folder import FlowFolder, append_line
+from dataengine.store import Store
+from pipelines.egocentric import trust
+from pipelines.egocentric.curves import Curve, Panel, lanes, panels
+from pipelines.egocentric.report import HandReport
+from pipelines.retarget.stage import Retarget
+
+HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)> {{ 7*7 }} \u202e'"
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text, as a browser would see them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attributes]
+
+    def handle_data(self, data) -> None:
+        self.text += data
+
+
+def unsure(frames: int = 90, side: str = "right", name: str = "film.mp4", task: str = "pick it up") -> Episode:
+    """A hand that is sure to 20 mm and 0.1 rad, then for 12 frames to 80 mm and 0.5 rad, bridged in 4, away in 5."""
+    given = seen(frames=frames, side=side).episode
+    sigma, tracked = (given.frames[hands.column(side, part)].copy() for part in ("sigma", "tracked"))
+    sigma[60:72] = (0.08, 0.5)
+    tracked[20:24], tracked[80:85] = hands.FILLED, hands.ABSENT
+    changed = {hands.column(side, "sigma"): sigma, hands.column(side, "tracked"): tracked}
+    meta = replace(given.meta, tasks=(task,), source={"file": name, "sha256": name})
+    return replace(given, id=f"id-{name}"[:40], frames={**given.frames, **changed}, meta=meta)
+
+
+def stored(path: Path, episodes: list[Episode]) -> Path:
+    store = Store.create(path, fps=episodes[0].fps, features=episodes[0].features)
+    with store.writer() as writer:
+        for episode in episodes:
+            writer.append(episode)
+    return path
+
+
+def test_figures_are_those_of_the_frames_that_show_the_hand() -> None:
+    episode = unsure()
+    figures = trust.hand_figures(episode, "right")
+    assert figures is not None and trust.hand_figures(episode, "left") is None
+    sigma = episode.frames[hands.column("right", "sigma")].astype(float)
+    there = episode.frames[hands.column("right", "tracked")] > 0
+    for name, column in (("place_mm", 1e3 * sigma[there, 0]), ("rotation_deg", np.rad2deg(sigma[there, 1]))):
+        assert figures[name]["median"] == pytest.approx(np.median(column), abs=1e-3)
+        assert figures[name]["p90"] == pytest.approx(np.quantile(column, 0.9), abs=1e-3)
+        assert figures[name]["most"] == pytest.approx(column.max(), abs=1e-3)
+    assert figures["place_mm"]["median"] == pytest.approx(20) and figures["rotation_deg"]["most"] > 28
+    assert figures["bridged"] == pytest.approx(4 / 90, abs=1e-4) and figures["absent"] == pytest.approx(
+        5 / 90, abs=1e-4
+    )
+
+
+def test_a_band_lies_along_the_line_of_sight() -> None:
+    episode = unsure()
+    way, sigma = trust.wrist_path(episode, "right")
+    np.testing.assert_allclose(way, episode.frames[hands.column("right", "wrist")][:, :3], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(sigma, axis=1), trust.sigma_of(episode, "right")[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(np.abs(np.cross(np.abs(way), sigma)).max(), 0, atol=1e-6)
+
+
+def test_the_clips_own_share_is_told_apart() -> None:
+    episode = unsure()
+    extra = {**episode.meta.extra, "hands": {"right": {"distance_spread": 0.1}}}
+    known = replace(episode, meta=replace(episode.meta, extra=extra))
+    there = trust.there_of(episode, "right")
+    far = np.median(episode.frames[hands.column("right", "wrist")][there, 2])
+    assert trust.hand_figures(known, "right")["place_common_mm"] == pytest.approx(100 * far, abs=0.1)
+    assert "place_common_mm" not in trust.hand_figures(episode, "right")
+
+
+def test_the_page_and_its_figures(tmp_path: Path) -> None:
+    """Thresholds cut in millimetres and degrees, the cuts of one clip count once, and hostile words stay words."""
+    clip = unsure(task=HOSTILE, name=f"{HOSTILE}.mp4")
+    pieces = list(Retarget(jump=None, sigma=0.05, turn_sigma=0.3, shortest=0.1).run(iter([clip])))
+    assert len(pieces) == 3
+    store = stored(tmp_path / "store", pieces)
+    folder = FlowFolder(store)
+    append_line(folder.events, {"event": "drop", "episode": "of a run before", "stage": "cut_hands", "reason": "old"})
+    append_line(folder.events, {"event": "start"})
+    append_line(folder.events, {"event": "drop", "episode": "dull.mp4", "stage": "cut_hands", "reason": HOSTILE})
+    told = HandReport(episodes=2, height=64).run(store, tmp_path / "out")
+    cut = {each["reason"]: each["frames"] for each in told["cut"]}
+    assert cut == {"sigma": 12, "turn_sigma": 12, "tracked": 5} and told["dropped"] == 1
+    assert told["frames"]["right"] == {"seen": 69, "bridged": 4, "absent": 0}
+    assert told["uncertainty"]["place_mm"]["most"] == pytest.approx(20)
+    kept = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [row["episode"] for row in kept["each"]] == [0, 1, 2] and kept["dropped"][0]["episode"] == "dull.mp4"
+    assert kept["cut"] == told["cut"] and kept["each"][0]["rotation_deg"]["median"] == pytest.approx(5.73, abs=0.01)
+    page = (tmp_path / "out" / "report.html").read_text()
+    seen_ = Reader(page)
+    assert set(seen_.tags).isdisjoint({"script", "iframe", "object", "embed", "form", "link", "base"})
+    assert not [name for name, _ in seen_.attributes if name.startswith("on")]
+    assert all(value.startswith("data:image/") for name, value in seen_.attributes if name in ("src", "href"))
+    assert "url(" not in page and "@import" not in page and "default-src 'none'" in page and "\u202e" not in page
+    assert seen_.text.count("alert('x')") >= seen_.text.count("{{ 7*7 }}") >= 3  # names are cut short
+    text = " ".join(seen_.text.split())
+    assert "the wrist's place is sure to 80 mm, asked for are 50 mm" in text
+    assert "17 frames were cut out and 1 whole episodes sorted out" in text
+    assert "of a run before" not in text and "movements" in text
+    assert {"svg", "img", "polyline", "polygon"} <= set(seen_.tags)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"episode-000000.png", "episode-000002.png", "report.html", "report.json"}
+
+
+def test_robot_and_world_are_drawn_where_they_are_asked_for(tmp_path: Path) -> None:
+    given = seen(frames=12)
+    (episode,) = Retarget(camera=given.pose, jump=None, shortest=0).run(iter([given.episode]))
+    store = stored(tmp_path / "store", [episode])
+    told = HandReport(height=64, robot=True, world=True, videos=True).run(store, tmp_path / "out")
+    assert told["dropped"] == 0
+    text = Reader((tmp_path / "out" / "report.html").read_text()).text
+    assert "The robot where the hand is" in text and "lie in its arm's reach" in text
+    from dataengine.video import VideoClip
+
+    film = VideoClip.from_file(tmp_path / "out" / "episode-000000.mp4")
+    assert (film.height, film.width, film.length) == (64, 86 + 86 + 64, 12)
+
+
+def test_an_episode_that_cannot_be_drawn_says_so_and_the_report_goes_on(tmp_path: Path) -> None:
+    plain = seen(frames=12).episode
+    HandReport(height=64, robot=True).run(stored(tmp_path / "plain", [plain]), tmp_path / "one")
+    assert "no robot is drawn" in (tmp_path / "one" / "report.html").read_text()
+    given = seen(frames=12)
+    bare = replace(given.episode, meta=replace(given.episode.meta, extra={}))
+    (episode,) = Retarget(camera=given.pose, jump=None, shortest=0).run(iter([bare]))
+    HandReport(height=64, robot=True).run(stored(tmp_path / "bare", [episode]), tmp_path / "two")
+    assert "nobody knows where the robot is seen" in (tmp_path / "two" / "report.html").read_text()
+
+
+def test_hands_that_nobody_sees(tmp_path: Path) -> None:
+    episode = seen(frames=12).episode
+    key = hands.column("right", "tracked")
+    empty = replace(episode, frames={**episode.frames, key: np.zeros(12, np.int64)})
+    told = HandReport(height=64).run(stored(tmp_path / "store", [empty]), tmp_path / "out")
+    assert told["uncertainty"] is None
+    assert "No frame of this dataset shows a hand" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_cuts_that_somebody_wrote_are_not_believed() -> None:
+    (_, episode, *_) = Retarget(jump=None, sigma=0.05, shortest=0.1).run(iter([unsure()]))
+    label = episode.labels["retarget_cuts"]
+    rows = label.table.to_pylist()
+    import pyarrow as pa
+
+    for start, stop in ((5, 2), (-1, 4), (0, 2**60)):
+        table = pa.Table.from_pylist([{**rows[0], "start": start, "stop": stop}], label.table.schema)
+        with pytest.raises(EpisodeError, match="holds a span"):
+            trust.cuts_of(episode.with_label("retarget_cuts", replace(label, table=table)))
+
+
+def test_frames_lost_count_once() -> None:
+    def cut(start: int, stop: int, reason: str = "reach") -> dict:
+        return {"start": start, "stop": stop, "reason": reason}
+
+    cuts = [cut(3, 9), cut(5, 7, "sigma"), cut(8, 12, "tracked"), cut(20, 21), cut(30, 32, "jump")]
+    assert trust.lost_frames(cuts) == 10 and trust.lost_by_reason(cuts)["reach"] == 7
+
+
+def test_drawings_are_well_formed_and_within_their_box() -> None:
+    values = np.sin(np.arange(3000) / 50)
+    there = np.ones(3000, bool)
+    there[500:800] = False
+    shown = panels(
+        [Panel((HOSTILE, "mm"), [Curve(values, there, "right", np.full(3000, 0.5))], levels=[0.3])], 3000, 30
+    )
+    again = lanes([(HOSTILE, [(0, 5, "cut", HOSTILE), (2990, 4000, "kept", "")])], 0, 3000, 30)
+    from xml.etree import ElementTree
+
+    for drawing in (shown, again):
+        root = ElementTree.fromstring(str(drawing))
+        _, _, wide, high = map(float, root.attrib["viewBox"].split())
+        for node in root.iter():
+            for point in node.attrib.get("points", "").split():
+                x, y = map(float, point.split(","))
+                assert 0 <= x <= wide and 0 <= y <= high
+            if node.tag == "rect":
+                right = float(node.attrib["x"]) + float(node.attrib["width"])
+                assert right <= wide + 0.1
+    assert len(ElementTree.fromstring(str(shown)).findall("polyline")) == 2
+    flat = panels([Panel(("still", "mm"), [Curve(np.zeros(4), np.ones(4, bool), "left")])], 4, 30)
+    assert "nan" not in flat and "inf" not in flat
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({"episodes": 0}, "episodes"),
+        ({"height": 65}, "even"),
+        ({"height": 10}, "64 to 2160"),
+        ({"opacity": 1.5}, "opacity"),
+        ({"world": True, "height": 720}, "640"),
+        ({"model": Path("none.xml")}, "no file"),
+    ],
+)
+def test_parameters_that_make_no_sense(params: dict, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        HandReport(**params)
