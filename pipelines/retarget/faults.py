@@ -51,7 +51,7 @@ def track_faults(hand: Hand, point: np.ndarray, fps: float, trust: Trust) -> lis
                 there & (turn > turn_most),
                 turn,
                 lambda t: (
-                    f"the palm's rotation is sure to {np.rad2deg(turn[t]):.1f}°, asked for are {np.rad2deg(turn_most):.1f}°"
+                    f"the palm's rotation is sure to {degrees[t]:.1f}°, asked for are {np.rad2deg(turn_most):.1f}°"
                 ),
             )
         )
