@@ -57,14 +57,17 @@ def ego(
     if model is not None:
         mapping["tracker_params"] = {**mapping.get("tracker_params", {}), "model": str(model.absolute())}
     stages: list[Any] = [{"cut_hands": {"cuts": str(cuts)} if cuts else {}}]
+    report: dict[str, Any] = {}
     if retarget is not None:
-        stages.append({"retarget": read_yaml(retarget)})
+        params = read_yaml(retarget)
+        stages.append({"retarget": params})
+        report = {"robot": True, **{key: params[key] for key in ("model",) if key in params}}
     flow = {
         "name": store.name,
         "source": [{"path": str(path), "format": "ego", "mapping": mapping} for path in sources],
         "stages": stages,
         "out": str(store),
-        "then": [{"hand_report": {}}],
+        "then": [{"hand_report": report}],
     }
     if dry_run:
         show_json(plan_flow(flow).to_json())

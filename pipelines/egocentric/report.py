@@ -80,6 +80,7 @@ class HandReport:
                 name=Path(store).name,
                 verdict=_verdict(every, count),
                 tiles=_tiles(every),
+                faces=told["faces"],
                 cuts=every.cuts,
                 drops=drops,
                 dropped=count,
