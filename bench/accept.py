@@ -37,6 +37,7 @@ MEASUREMENTS = (
     "teleop_rate",
     "hands_stereo",
     "hand_truth",
+    "dex_retargeting",
     "hand_replay",
     "hands_real",
     "mutations",

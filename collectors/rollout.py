@@ -25,12 +25,12 @@ from collectors.rollout_episode import Attempted, Group, to_episode
 from dataengine import plugins
 from dataengine.episode import Episode, episode_id
 from dataengine.errors import ConfigError
+from dataengine.intervals import wilson
 from dataengine.outcomes import Reward
 from dataengine.plugins import Policy
 from dataengine.sim.attempt import attempt
 from dataengine.sim.base import Privileged, World
 from dataengine.sim.fits import refuse_other_actions
-from dataengine.sim.intervals import wilson
 from dataengine.sim.seeds import evaluation_scene, training_scene
 from dataengine.store import Store
 

@@ -38,6 +38,7 @@ Kind = Literal[
     "robots",
     "devices",
     "hand_trackers",
+    "face_detectors",
 ]
 
 
@@ -164,6 +165,18 @@ class HandTracker(Protocol):
 
     def track(self, pictures: Iterable[np.ndarray], fps: float) -> Iterator[list[Sighting]]:
         """What is seen in each picture `(H, W, 3)` uint8 RGB, as fast as they come."""
+        ...
+
+
+@runtime_checkable
+class FaceDetector(Protocol):
+    """Finds faces in single pictures; `version` says which model and how it was set, and is part of what it found."""
+
+    version: str
+
+    def find(self, picture: np.ndarray) -> np.ndarray:
+        """`(n, 5)` float: left, top, right and bottom edge [px] of every face in a picture `(H, W, 3)` uint8 RGB, whose
+        own edges are at 0, W and H; and how sure it is, on a scale of the detector's own, higher is surer."""
         ...
 
 

@@ -41,16 +41,18 @@ def hand_columns(tracks: Tracks, camera: Camera, settings: EgoSettings, fps: flo
 def _hand(
     tracks: Tracks, place: int, side: str, camera: Camera, settings: EgoSettings, fps: float
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    pixels, world, score = tracks.pixels[place], tracks.world[place], tracks.score[place]
-    seen = np.isfinite(pixels).all((1, 2))
+    raw = np.concatenate([tracks.pixels[place], tracks.world[place]], 2, dtype=np.float64)
+    pixels, world, score = raw[..., :2], raw[..., 2:], tracks.score[place]
+    seen = np.asarray(np.isfinite(pixels).all((1, 2)))
     if not seen.any():
         return _absent(len(seen)), {}
     right, size = side == "right", settings.hand_size
     learnt = seen.sum() >= FEWEST
     palm = calibrate(camera.rays(pixels), world, right=right, size=size) if learnt else usual(right=right, size=size)
     palm = palm._replace(spread=float(np.hypot(palm.spread, camera.spread)))
-    both, bridged = fill(np.concatenate([pixels, world], 2), round(settings.bridge * fps))
-    steady = smooth(both, fps, settings.cutoff)
+    filled, bridged = fill(raw, round(settings.bridge * fps))
+    steady = smooth(filled, fps, settings.cutoff)
+    del raw, pixels, world, filled  # of a long video they are much
     lifted = lift(camera.rays(steady[..., :2]), steady[..., 2:], palm)
     there = seen | bridged
     wait = _nearest_seen(seen) / fps

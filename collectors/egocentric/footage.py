@@ -2,7 +2,8 @@
 
 A video that is so already stays what it is, and a store copies it without decoding. A phone's, which says how it is to
 be turned, or one whose pictures come at uneven times, is seen through an index: at every instant of the even clock the
-picture that was on the screen then. Sound and tags (places, devices) stay behind.
+picture that was on the screen then. A mirrored one is shown as players show it. Sound and tags (places, devices) stay
+behind.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from collectors.egocentric.upright import turns_of
 from dataengine.episode import Clip
 from dataengine.errors import SourceError, VideoError
 from dataengine.video import VideoClip, probe_guarded
@@ -23,6 +25,7 @@ from dataengine.video import VideoClip, probe_guarded
 PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LARGEST = 64_000_000  # pixels of one picture; 8K has half of it
 RATES = (1.0, 240.0)  # [Hz]
+STILL = 60.0  # [s] one picture may be shown; beyond it a clock has jumped
 UNEVEN = 0.45  # of a frame: as far as pictures may be from an even clock that is taken for theirs
 
 
@@ -58,7 +61,13 @@ def _video(path: Path, fps: float | None) -> Footage:
     clip = VideoClip.from_file(path, fps=None if info.fps else fps or 30.0)
     times = clip.times()
     times = times - times[0]
+    if (wait := np.diff(times)).max(initial=0) > STILL:
+        at = float(times[int(wait.argmax())])
+        raise VideoError(path, f"shows one picture for {wait.max():,.0f} s, from {at:.1f} s on", hint="cut it there")
     rate = fps or _rate(times, clip.fps)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise VideoError(path, f"shows {rate:g} pictures a second; {RATES[0]:g} to {RATES[1]:g} are read", hint="give fps")
+    turns, mirrored = turns_of(clip)
     notes = []
     order = np.searchsorted(times, _clock(times, rate) + 1e-6, side="right") - 1
     even = np.array_equal(order, np.arange(clip.length))
@@ -68,15 +77,16 @@ def _video(path: Path, fps: float | None) -> Footage:
             f"its pictures come at uneven times, or at another rate: seen at {rate:g} Hz, "
             f"{len(order) - len(np.unique(order))} shown again, {skipped} left out"
         )
-    if info.rotation % 360:
-        notes.append(f"turned by {info.rotation % 360}° as the file says")
+    if turns or mirrored:
+        how = [*(["mirrored"] if mirrored else []), *([f"turned by {90 * turns}°"] if turns else [])]
+        notes.append(f"{' and '.join(how)} as the file says")
     if info.has_audio:
         notes.append("its sound was left out")
     if tags := _telling(info.tags):
         notes.append(f"tags of the file were left out: {', '.join(tags)}")
     clip = replace(clip, fps=rate)
-    turns = round(info.rotation / 90) % 4
-    seen: Clip = clip if even and not turns else Seen(clip, tuple(order.tolist()), turns)
+    changed = not even or turns or mirrored
+    seen: Clip = Seen(clip, tuple(order.tolist()), turns, mirrored) if changed else clip
     return Footage(path, seen, _sha256([path]), tuple(notes))
 
 
@@ -108,11 +118,12 @@ def _telling(tags: dict[str, str]) -> list[str]:
 @dataclass(frozen=True)
 class Seen(Clip):
     """A video through an index. order: which of its pictures is shown when, never going back. turns: quarters against
-    the clock."""
+    the clock. mirrored: left and right are exchanged, before it is turned."""
 
     source: Clip
     order: tuple[int, ...]
     turns: int = 0
+    mirrored: bool = False
 
     @property
     def length(self) -> int:  # type: ignore[override]
@@ -144,14 +155,15 @@ class Seen(Clip):
         for number in wanted:
             while at < number:
                 picture, at = next(pictures), at + 1
-            yield np.ascontiguousarray(np.rot90(picture, self.turns)) if self.turns else picture
+            shown = picture[:, ::-1] if self.mirrored else picture
+            yield np.ascontiguousarray(np.rot90(shown, self.turns))
 
     def slice(self, start: int, stop: int) -> Seen:
         return replace(self, order=self.order[start:stop])
 
     @property
     def fingerprint(self) -> str:
-        about = f"{self.source.fingerprint}{self.order}{self.turns}"
+        about = f"{self.source.fingerprint}{self.order}{self.turns}{'m' if self.mirrored else ''}"
         return hashlib.sha256(about.encode()).hexdigest()
 
 
@@ -171,7 +183,7 @@ class Photos(Clip):
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for path in self.paths[start:stop]:
-            picture = _photo(path)
+            picture = open_photo(path)
             if picture.shape[:2] != (self.height, self.width):
                 found = f"{picture.shape[1]}×{picture.shape[0]}"
                 raise SourceError(path, f"is {found}, the first picture {self.width}×{self.height}")
@@ -186,30 +198,38 @@ class Photos(Clip):
 
 
 def _photos(path: Path, paths: list[Path], fps: float) -> Footage:
-    first = _photo(paths[0])
+    first = open_photo(paths[0])
     clip = Photos(tuple(paths), fps, *first.shape[:2])
     return Footage(path, clip, _sha256(paths), (f"{len(paths)} pictures, taken for {fps:g} a second",))
 
 
 def _listed(folder: Path) -> list[Path]:
     """Pictures of a folder in the order people count: 2 before 10."""
-    inside = folder.resolve()
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in PHOTOS and not path.name.startswith(".")]
+    root = folder.resolve()
+    paths = [path for path in inside(folder) if path.suffix.lower() in PHOTOS and path.is_file()]
     paths.sort(key=_as_people_count)
     if not paths:
         raise SourceError(folder, f"holds no pictures ({', '.join(PHOTOS)})")
     for path in paths:
-        if not path.resolve().is_relative_to(inside):
+        if not path.resolve().is_relative_to(root):
             raise SourceError(path, "leads out of its folder")
     return paths
 
 
+def inside(folder: Path) -> list[Path]:
+    """What lies right inside a folder and is not hidden. Raises `SourceError`."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise SourceError(folder, error.strerror or str(error)) from error
+
+
 def _as_people_count(path: Path) -> list[tuple[bool, int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", path.stem.lower())
-    return [(not part[0].isdigit(), int(part) if part[0].isdigit() else 0, part) for part in parts]
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", path.stem.lower())
+    return [(not number, int(number or 0), words) for number, words in parts]
 
 
-def _photo(path: Path) -> np.ndarray:
+def open_photo(path: Path) -> np.ndarray:
     """`(H, W, 3)` uint8, turned as the picture says. Raises `SourceError`."""
     from PIL import Image, ImageOps
 
@@ -217,9 +237,13 @@ def _photo(path: Path) -> np.ndarray:
         with Image.open(path, formats=("JPEG", "PNG", "BMP", "WEBP")) as image:
             if image.width * image.height > LARGEST:
                 raise SourceError(path, f"is {image.width}×{image.height}; {LARGEST} pixels are the most")
+            if getattr(image, "is_animated", False) and image.format in ("PNG", "WEBP"):
+                raise SourceError(path, f"moves, in {image.n_frames} pictures", hint="make a video of it")  # type: ignore[attr-defined]
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except SourceError:
         raise
+    except Image.DecompressionBombError as error:
+        raise SourceError(path, f"has more pixels than {LARGEST}, which are the most") from error
     except Exception as error:  # PIL raises many kinds
         raise SourceError(path, f"is no picture that can be read: {error}") from error
 
@@ -229,7 +253,10 @@ def _sha256(paths: list[Path] | tuple[Path, ...]) -> str:
     for path in paths:
         if len(paths) > 1:
             digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise SourceError(path, error.strerror or str(error)) from error
     return digest.hexdigest()

@@ -28,11 +28,13 @@ OVERLAP = 3  # frames two tracks of one hand may share
 
 @dataclass(eq=False)
 class _Piece:
-    """One track while it is made. at: frames; sightings: one each."""
+    """One track while it is made. at: frames; sightings: one each. votes: frames that speak for a right hand, less
+    those for a left one, by how sure they are."""
 
     at: list[int] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    votes: float = 0.0
 
     def add(self, frame: int, sighting: Sighting) -> None:
         if self.at:
@@ -40,6 +42,7 @@ class _Piece:
             self.velocity = 0.5 * self.velocity + 0.5 * moved
         self.at.append(frame)
         self.sightings.append(sighting)
+        self.votes += (1 if sighting.right else -1) * max(2 * sighting.score - 1, 0.02)
 
     def distance(self, frame: int, sighting: Sighting) -> float:
         """From where it is expected, mean over the landmarks, in hand lengths beyond what the wait allows."""
@@ -49,16 +52,11 @@ class _Piece:
         size = max(_length(last), _length(sighting), 1e-6)
         return float(apart / size) - SLACK * (wait - 1) + TURNCOAT * (sighting.right != (self.votes > 0))
 
-    @property
-    def votes(self) -> float:
-        """Frames that speak for a right hand, less those for a left one, by how sure they are."""
-        return sum((1 if s.right else -1) * max(2 * s.score - 1, 0.02) for s in self.sightings)
-
 
 @dataclass(frozen=True)
 class Tracks:
-    """Both hands of a clip, left first, NaN where there is none. pixels: `(2, T, 21, 2)`. world: `(2, T, 21, 3)`.
-    score: `(2, T)`, how sure the tracker was. others: sightings that were neither, such as a second person's."""
+    """Both hands of a clip, left first, NaN where there is none. pixels: `(2, T, 21, 2)` and world: `(2, T, 21, 3)`, as
+    the tracker says them. score: `(2, T)`, how sure the tracker was. others: sightings that were neither, such as a second person's."""
 
     pixels: np.ndarray
     world: np.ndarray
@@ -75,7 +73,7 @@ def assign(frames: Sequence[Sequence[Sighting]], fps: float, sides: Sequence[str
         if free:
             given[max(free, key=lambda side: _belongs(piece, side, given[side], fps))].append(piece)
     count = len(frames)
-    pixels, world = np.full((2, count, 21, 2), np.nan), np.full((2, count, 21, 3), np.nan)
+    pixels, world = (np.full((2, count, 21, size), np.nan, np.float32) for size in (2, 3))
     score = np.zeros((2, count))
     for side, mine in given.items():
         place = hands.SIDES.index(side)

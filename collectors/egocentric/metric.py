@@ -12,7 +12,7 @@ Camera frame: x right, y down, z forward [m]. Rays: `(…, 2)`, x/z and y/z, und
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ SURE = 0.5  # of the cost: so much better the pose seen in the mirror must be to
 SHAPE_SPREAD = 0.04  # relative, of a distance: what calibration leaves of the palm's shape, as a stereo pair judged it
 BONE, TOLD = 0.003, 0.008  # [m]: a bone is of another length; a tracker's depth from one joint to the next is off
 PLACES = 43  # along a ray that are looked at
+AT_ONCE = 1024  # frames that are lifted together: an hour of video needs no more memory than a minute
 FREE = 2**0.5  # a pose of six numbers takes half of what twelve are off by
 DEPTH = 0.012  # [m] by which a tracker's own depths in the palm are off
 UNLEARNT = 0.08  # the same, of a palm that was not seen often enough
@@ -101,7 +102,13 @@ def usual(*, right: bool, size: float | None = None) -> Palm:
 
 
 def lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
-    """Every frame's hand; rays and world as for `calibrate`."""
+    """Every frame's hand; rays and world as for `calibrate`. No frame knows of another."""
+    spans = range(0, max(len(rays), 1), AT_ONCE)
+    parts = [_lift(rays[at : at + AT_ONCE], world[at : at + AT_ONCE], palm) for at in spans]
+    return Lifted(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Lifted)))
+
+
+def _lift(rays: np.ndarray, world: np.ndarray, palm: Palm) -> Lifted:
     count = len(rays)
     seen = np.flatnonzero(np.isfinite(rays).all((1, 2)) & np.isfinite(world).all((1, 2)))
     points, rotation = np.full((count, 21, 3), np.nan), np.full((count, 3, 3), np.nan)

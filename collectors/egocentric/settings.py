@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from collectors.egocentric.faces import settings_of
+from collectors.egocentric.motion import Motion
 from dataengine import hands
 from dataengine.errors import ConfigError
 
@@ -19,7 +21,9 @@ class EgoSettings:
     videos: the fields of `camera.Camera`, or `fov`, degrees along the longer side. hand_size: from the wrist to the
     knuckle of the middle finger [m], where it was measured; an average adult's otherwise, and the distances are less
     sure. sides: the hands there may be. bridge: gaps of a track that are filled, at most [s]. cutoff: of the smoothing
-    [Hz]; 0 is none. task: of every video that no text file beside it (`<video>.txt`, its first line) says the task of.
+    [Hz]; 0 is none. motion: of the camera, "still", or "estimate" from the background; nothing is said of it by
+    default. faces: the fields of `faces.FaceSettings`; nobody looks for them by default. task: of every video that no
+    text file beside it (`<video>.txt`, its first line) says the task of.
     """
 
     tracker: str = "mediapipe"
@@ -32,6 +36,8 @@ class EgoSettings:
     sides: tuple[str, ...] = hands.SIDES
     bridge: float = 0.25
     cutoff: float = 6.0
+    motion: Motion = "none"
+    faces: Mapping[str, Any] | None = None
     task: str | None = None
     operator: str | None = None
     licence: str | None = None
@@ -47,3 +53,5 @@ class EgoSettings:
             raise ConfigError(f"bridge={self.bridge} s is 0 to 5, cutoff={self.cutoff} Hz 0 to 120")
         if not self.camera.isidentifier():
             raise ConfigError(f"camera {self.camera!r} is no name of letters, digits and _")
+        if self.faces is not None:
+            settings_of(self.faces)

@@ -39,18 +39,23 @@ def sightings(footage: Footage, tracker: HandTracker) -> list[list[Sighting]]:
 
 
 def _write(path: Path, piece: list[list[Sighting]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     every = [sighting for seen in piece for sighting in seen]
+    keep(
+        path,
+        count=np.array([len(seen) for seen in piece], np.int64),
+        pixels=np.array([s.pixels for s in every], np.float32).reshape(-1, 21, 2),
+        world=np.array([s.world for s in every], np.float32).reshape(-1, 21, 3),
+        right=np.array([s.right for s in every], bool),
+        score=np.array([s.score for s in every], np.float32),
+    )
+
+
+def keep(path: Path, **arrays: np.ndarray) -> None:
+    """Arrays as a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("wb") as file:
-        np.savez(
-            file,
-            count=np.array([len(seen) for seen in piece], np.int64),
-            pixels=np.array([s.pixels for s in every], np.float32).reshape(-1, 21, 2),
-            world=np.array([s.world for s in every], np.float32).reshape(-1, 21, 3),
-            right=np.array([s.right for s in every], bool),
-            score=np.array([s.score for s in every], np.float32),
-        )
+        np.savez(file, **arrays)  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -6,17 +6,20 @@ that crashes its decoder is quarantined and the rest goes on.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from collectors.egocentric.camera import Camera, camera_of
 from collectors.egocentric.columns import hand_columns
-from collectors.egocentric.footage import PHOTOS, Footage, open_footage
+from collectors.egocentric.faces import assumption, hides, look, prepared
+from collectors.egocentric.footage import PHOTOS, Footage, inside, open_footage
 from collectors.egocentric.identity import assign
+from collectors.egocentric.motion import assumptions, camera_columns, features
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.sightings import sightings
 from dataengine import hands, plugins
@@ -41,8 +44,8 @@ class EgoVideos:
 
     def sniff(self, path: Path) -> bool:
         try:
-            return bool(_videos(path)) or _is_photos(path)
-        except OSError:
+            return (bool(_videos(path)) or _is_photos(path)) and not hands.has_tracks(path)
+        except (OSError, SourceError):
             return False
 
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
@@ -53,9 +56,11 @@ class EgoVideos:
         if not listed:
             raise SourceError(path, f"holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PHOTOS)})")
         tracker = _tracker(settings)  # said at once where its model is missing, not of every video
+        settings = replace(settings, faces=prepared(settings.faces))
         found: dict[Path, Footage | DataEngineError] = {}
         for each in listed:
             try:
+                _usable(each, path)
                 found[each] = open_footage(each, settings.fps)
             except DataEngineError as error:
                 found[each] = error
@@ -69,7 +74,8 @@ class EgoVideos:
         fps = settings.fps or Counter(footage.clip.fps for footage in good).most_common(1)[0][0]
         camera = camera_of(settings.intrinsics, size[1], size[0])
         base = path if path.is_dir() and not _is_photos(path) else path.parent
-        picture = Feature("video", (*size, 3), ("height", "width", "channels"), "image", info=_coding(good, size))
+        coding = _coding(good, size, settings)
+        picture = Feature("video", (*size, 3), ("height", "width", "channels"), "image", info=coding)
         return Plan(
             path=str(path),
             format=self.name,
@@ -77,6 +83,7 @@ class EgoVideos:
             features={
                 f"observation.images.{settings.camera}": picture,
                 **{key: feature for side in hands.SIDES for key, feature in hands.features(side).items()},
+                **features(settings.motion),
             },
             episodes=tuple(_ref(each, base, footage, size, fps, settings) for each, footage in found.items()),
             mapping={
@@ -86,7 +93,7 @@ class EgoVideos:
                 "fps": fps,
                 "tracker_version": tracker.version,
             },
-            assumptions=_assumed(settings, camera) + _untold(listed, settings),
+            assumptions=_assumed(settings, camera) + _untold([footage.path for footage in good], settings),
             embodiment="human_hands",
             licence=settings.licence,
             notes=tuple(f"{footage.path.name}: {note}" for footage in good for note in footage.notes),
@@ -102,16 +109,20 @@ class EgoVideos:
         clip = footage.clip
         camera = camera_of(settings.intrinsics, clip.width, clip.height)
         tracker = _tracker(settings)
-        tracks = assign(sightings(footage, tracker), clip.fps, settings.sides)
+        seen = sightings(footage, tracker)
+        tracks = assign(seen, clip.fps, settings.sides)
         made = hand_columns(tracks, camera, settings, clip.fps)
+        moved = camera_columns(footage, seen, camera, settings.motion, tracker.version)
         params = {"tracker": tracker.version, "cutoff_hz": settings.cutoff, "bridge_s": settings.bridge}
         assumed = tuple(map(str, _assumed(settings, camera)))
+        shown = look(footage, settings.faces)  # the hands were tracked in the pictures as they are
         return Episode(
-            id=episode_id(footage.sha256, f"ego:{clip.length}"),
+            id=episode_id(footage.sha256, f"ego:{clip.length}{shown.place}"),
             fps=plan.fps,
             features=plan.features,
-            frames=made.columns,
-            clips={f"observation.images.{settings.camera}": clip},
+            frames={**made.columns, **moved.columns},
+            clips={f"observation.images.{settings.camera}": shown.clip},
+            labels=shown.labels,
             meta=Meta(
                 tasks=ref.tasks,
                 operator=settings.operator,
@@ -119,7 +130,13 @@ class EgoVideos:
                 licence=plan.licence,
                 source={"format": self.name, "file": path.name, "sha256": footage.sha256},
                 lineage=(Step("ego", self.version, params, assumed),),
-                extra={"camera": camera.to_json(), "hands": made.about, "other_hands": tracks.others},
+                extra={
+                    "camera": camera.to_json(),
+                    "hands": made.about,
+                    "other_hands": tracks.others,
+                    **moved.about,
+                    **shown.about,
+                },
             ),
         ).check()
 
@@ -144,13 +161,28 @@ def _videos(path: Path) -> list[Path]:
         return [path] if path.suffix.lower() in VIDEOS else []
     if not path.is_dir() or (path / "meta").exists():
         return []
-    inside = [each for each in path.iterdir() if not each.name.startswith(".")]
-    if any(each.suffix.lower() in DATASETS for each in inside):
+    there = inside(path)
+    if any(each.suffix.lower() in DATASETS for each in there):
         return []
-    found = [each for each in inside if each.is_file() and each.suffix.lower() in VIDEOS]
+    found = [each for each in there if each.is_file() and each.suffix.lower() in VIDEOS]
     if len(found) > MOST:
         raise SourceError(path, f"holds {len(found)} videos; {MOST} are the most")
-    return sorted(found, key=lambda each: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", each.name.lower())])
+    return sorted(found, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name.lower())])
+
+
+def _usable(video: Path, given: Path) -> None:
+    """Raise `SourceError` where a video of a folder, or the text beside it, is a link to somewhere else, or its name no
+    text."""
+    if _said(video) != video.name:
+        raise SourceError(_said(video), "its name is no text in UTF-8", hint="rename it")
+    for each in (video, video.with_suffix(".txt")) if video != given else ():
+        if not each.resolve().is_relative_to(given.resolve()):
+            raise SourceError(each, "leads out of its folder")
+
+
+def _said(video: Path) -> str:
+    """A file's name as it can be written down."""
+    return os.fsencode(video.name).decode("utf-8", "replace")
 
 
 def _is_photos(path: Path) -> bool:
@@ -158,8 +190,8 @@ def _is_photos(path: Path) -> bool:
         return path.suffix.lower() in PHOTOS
     if not path.is_dir() or (path / "meta").exists() or _videos(path):
         return False
-    inside = [each for each in path.iterdir() if not each.name.startswith(".")]
-    return any(e.suffix.lower() in PHOTOS for e in inside) and not any(e.suffix.lower() in DATASETS for e in inside)
+    there = inside(path)
+    return any(e.suffix.lower() in PHOTOS for e in there) and not any(e.suffix.lower() in DATASETS for e in there)
 
 
 def _ref(
@@ -167,7 +199,7 @@ def _ref(
 ) -> EpisodeRef:
     problem = None
     if isinstance(footage, DataEngineError):
-        return EpisodeRef(path.name, 0, problem=str(footage))
+        return EpisodeRef(_said(path), 0, problem=str(footage))
     if (found := (footage.clip.height, footage.clip.width)) != size:
         problem = (
             f"its pictures are {found[1]}×{found[0]}, those of most {size[1]}×{size[0]}: "
@@ -203,8 +235,7 @@ def _assumed(settings: EgoSettings, camera: Camera) -> tuple[Assumption, ...]:
     if settings.hand_size is None:
         why = f"an average adult's, wrist to middle knuckle [m]; distances are ±{hands.SIZE_SPREAD:.0%} for that alone"
         found.append(Assumption("hand_size", hands.SIZE, why))
-    found.append(Assumption("faces", "not assessed", "pictures are as they were filmed; sound and tags are left out"))
-    return tuple(found)
+    return (*found, *assumptions(settings.motion), assumption(settings.faces))
 
 
 def _untold(listed: list[Path], settings: EgoSettings) -> tuple[Assumption, ...]:
@@ -215,7 +246,8 @@ def _untold(listed: list[Path], settings: EgoSettings) -> tuple[Assumption, ...]
     return (Assumption("task", "", why),)
 
 
-def _coding(good: list[Footage], size: tuple[int, int]) -> dict[str, Any]:
-    """What LeRobot keeps of a video that is copied as it is."""
+def _coding(good: list[Footage], size: tuple[int, int], settings: EgoSettings) -> dict[str, Any]:
+    """What LeRobot keeps of a video that is copied as it is; where faces may be hidden in it, nobody knows yet."""
     first = next(footage for footage in good if (footage.clip.height, footage.clip.width) == size)
-    return lerobot_info(probe_guarded(first.path)) if isinstance(first.clip, VideoClip) else {}
+    copied = isinstance(first.clip, VideoClip) and not hides(settings.faces)
+    return lerobot_info(probe_guarded(first.path)) if copied else {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from dataengine import faces
 from dataengine.episode import Episode
 from dataengine.hub.preflight import Finding
 from dataengine.pictures import filmstrip, sample
@@ -88,6 +89,8 @@ def _summary(store: Store, episodes: Sequence[Episode]) -> str:
         "Success": f"{sum(known)} of {len(known)}" if known else "not stated",
         "Format": "LeRobotDataset v3.0",
     }
+    if said := faces.told(e.meta for e in episodes):
+        rows["Faces"] = said
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {markdown(value)} |" for name, value in rows.items())
 
 

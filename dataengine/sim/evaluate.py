@@ -12,11 +12,11 @@ import numpy as np
 
 from dataengine import plugins
 from dataengine.errors import ConfigError
+from dataengine.intervals import wilson
 from dataengine.plugins import Policy
 from dataengine.sim.base import Privileged, World
 from dataengine.sim.filmstrip import Film, spread
 from dataengine.sim.fits import refuse_other_actions
-from dataengine.sim.intervals import wilson
 from dataengine.sim.seeds import evaluation_scene
 
 FILM_SIZE = 112  # [pixels]

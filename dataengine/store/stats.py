@@ -12,7 +12,7 @@ frames – never a mean of its episodes' quantiles, outside of which most frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ ALPHA = 0.001
 _SMALLEST = 1e-12
 _LOG_GAMMA = np.log1p(ALPHA) - np.log1p(-ALPHA)
 _ELEMENT = 1 << 20  # from the bins of one element of a vector to those of the next; there are 351,000
+_AT_ONCE = 1 << 19  # numbers that are counted together; sorting and counting needs ten times their memory
 _LARGEST = 1e140  # beyond, sums of squares overflow: statistics of such values are those of the bound
 
 SCHEMA = pa.schema(
@@ -166,9 +167,13 @@ def _sorted(values: np.ndarray) -> np.ndarray:
 
 
 def _bins(distance: np.ndarray) -> np.ndarray:
-    size = np.maximum(np.abs(distance), _SMALLEST)
-    index = np.ceil(np.log(size / _SMALLEST) / _LOG_GAMMA).astype(np.int64)
-    return np.where(distance < 0, -index, index)
+    size = np.abs(distance)
+    np.maximum(size, _SMALLEST, out=size)  # in place: of a long video's columns every copy is megabytes
+    size /= _SMALLEST
+    np.log(size, out=size)
+    size /= _LOG_GAMMA
+    index = np.ceil(size, out=size).astype(np.int64)
+    return np.negative(index, out=index, where=distance < 0)
 
 
 def keys_of(bins: Sequence[np.ndarray]) -> np.ndarray:
@@ -190,8 +195,8 @@ def _middle(bins: np.ndarray) -> np.ndarray:
 
 def column_values(column: np.ndarray, feature: Feature) -> np.ndarray:
     """`(N, D)` numbers of a `(T, *shape)` column; two dimensions and more count by their last, as in LeRobot."""
-    values = np.asarray(column, np.float64).reshape(-1, feature.shape[-1])
-    return np.clip(values, -_LARGEST, _LARGEST)
+    values = np.array(column, np.float64).reshape(-1, feature.shape[-1])
+    return np.clip(values, -_LARGEST, _LARGEST, out=values)
 
 
 def sketch_column(column: np.ndarray, feature: Feature, centre: np.ndarray | None = None) -> Sketch:
@@ -240,23 +245,53 @@ class Counted(NamedTuple):
 def count(
     columns: Mapping[str, np.ndarray], features: Mapping[str, Feature], known: Mapping[str, Sketch]
 ) -> dict[str, Counted]:
-    """`sketch_column` and `summarise_column` of several columns, all elements at a time: calls cost more than numbers.
+    """`sketch_column` and `summarise_column` of several columns, many elements at a time: calls cost more than numbers.
 
     known: what the sketches will be merged into, and so count around the centres of.
     """
-    values = {key: column_values(column, features[key]) for key, column in columns.items()}
     found: dict[str, Counted] = {}
-    for height in {len(v) for v in values.values()}:
-        beside = {key: v for key, v in values.items() if len(v) == height}
+    for keys in _together(columns, features):
+        beside = {key: column_values(columns[key], features[key]) for key in keys}
         centres = [known[key].centre if key in known else v[0] for key, v in beside.items()]
-        x, all_of_them = _sorted(np.concatenate(list(beside.values()), axis=1)), Sketch(False, np.concatenate(centres))
-        all_of_them._add_sorted(x, 0)
-        summary, end = _summary(x, 0), 0
+        whole = np.concatenate(list(beside.values()), axis=1) if len(beside) > 1 else beside[keys[0]]
+        all_of_them, summary = _counted_beside(whole, np.concatenate(centres))
+        end = 0
         for key, v in beside.items():
             part, frames = slice(end, end := end + v.shape[1]), len(columns[key])
             own = {name: value[part] for name, value in summary.items()} | {"count": np.array([frames])}
             found[key] = Counted(all_of_them._elements(part, frames), own)
     return found
+
+
+def _counted_beside(values: np.ndarray, centre: np.ndarray) -> tuple[Sketch, dict[str, np.ndarray]]:
+    """Sketch and summary of `(N, D)` values, as many elements at a time as `_AT_ONCE` allows."""
+    step = max(1, _AT_ONCE // len(values))
+    sketches, summaries = [], []
+    for at in range(0, values.shape[1], step):
+        x = _sorted(values[:, at : at + step])
+        sketches.append(Sketch(False, centre[at : at + step]))
+        sketches[-1]._add_sorted(x, 0)
+        summaries.append(_summary(x, 0))
+    if len(sketches) == 1:
+        return sketches[0], summaries[0]
+    names = ("mean", "m2", "low", "high", "counts")
+    joined = {name: np.concatenate([getattr(sketch, name) for sketch in sketches]) for name in names}
+    joined["keys"] = np.concatenate([sketch.keys + n * step * _ELEMENT for n, sketch in enumerate(sketches)])
+    whole = Sketch(False, centre, values=sketches[0].values, **joined)
+    return whole, {name: np.concatenate([summary[name] for summary in summaries]) for name in summaries[0]}
+
+
+def _together(columns: Mapping[str, np.ndarray], features: Mapping[str, Feature]) -> Iterator[list[str]]:
+    """Columns of one height, at most `_AT_ONCE` numbers of them, unless one alone has more."""
+    heights = {key: column.size // features[key].shape[-1] for key, column in columns.items()}
+    for height in dict.fromkeys(heights.values()):
+        group: list[str] = []
+        for key in (key for key, own in heights.items() if own == height):
+            if group and sum(columns[k].size for k in (*group, key)) > _AT_ONCE:
+                yield group
+                group = []
+            group.append(key)
+        yield group
 
 
 def to_table(sketches: Mapping[str, Sketch]) -> pa.Table:

@@ -12,11 +12,11 @@ from scipy.stats import binomtest
 
 from collectors.expert import ExpertCollector
 from dataengine.errors import ConfigError
+from dataengine.intervals import wilson
 from dataengine.sim.controls import Blind, MeanAction, RandomTargets, RepeatLast
 from dataengine.sim.evaluate import Evaluation, evaluate
 from dataengine.sim.expert import ExpertPolicy
 from dataengine.sim.filmstrip import filmstrip, spread
-from dataengine.sim.intervals import wilson
 from dataengine.sim.seeds import EVALUATION, RUNS, SCENES, evaluation_scene, training_scene
 
 

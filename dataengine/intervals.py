@@ -1,4 +1,4 @@
-"""How sure a success rate is."""
+"""How sure a rate is that was counted."""
 
 from __future__ import annotations
 
