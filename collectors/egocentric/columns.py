@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from collectors.egocentric.camera import Camera
 from collectors.egocentric.identity import Tracks
 from collectors.egocentric.metric import FEWEST, Lifted, calibrate, lift, usual
+from collectors.egocentric.scale import Sized
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.signal import fill, smooth
 from dataengine import hands
@@ -28,28 +29,37 @@ class HandColumns:
     about: Mapping[str, Mapping[str, Any]]
 
 
-def hand_columns(tracks: Tracks, camera: Camera, settings: EgoSettings, fps: float) -> HandColumns:
-    """The columns of both hands, those of `hands.features`."""
+def hand_columns(
+    tracks: Tracks, camera: Camera, settings: EgoSettings, fps: float, sizes: Mapping[str, Sized] | None = None
+) -> HandColumns:
+    """The columns of both hands, those of `hands.features`. sizes: by side, of hands that something measured."""
     columns: dict[str, np.ndarray] = {}
     about: dict[str, dict[str, Any]] = {}
     for place, side in enumerate(hands.SIDES):
-        found, about[side] = _hand(tracks, place, side, camera, settings, fps)
+        found, about[side] = _hand(tracks, place, side, camera, settings, fps, (sizes or {}).get(side))
         columns |= {hands.column(side, what): values for what, values in found.items()}
     return HandColumns(columns, about)
 
 
 def _hand(
-    tracks: Tracks, place: int, side: str, camera: Camera, settings: EgoSettings, fps: float
+    tracks: Tracks,
+    place: int,
+    side: str,
+    camera: Camera,
+    settings: EgoSettings,
+    fps: float,
+    sized: Sized | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     raw = np.concatenate([tracks.pixels[place], tracks.world[place]], 2, dtype=np.float64)
     pixels, world, score = raw[..., :2], raw[..., 2:], tracks.score[place]
     seen = np.asarray(np.isfinite(pixels).all((1, 2)))
     if not seen.any():
         return _absent(len(seen)), {}
-    right, size = side == "right", settings.hand_size
+    right, size = side == "right", sized.size if sized is not None else settings.hand_size
     learnt = seen.sum() >= FEWEST
     palm = calibrate(camera.rays(pixels), world, right=right, size=size) if learnt else usual(right=right, size=size)
-    palm = palm._replace(spread=float(np.hypot(palm.spread, camera.spread)))
+    spread = sized.spread if sized is not None and learnt else palm.spread
+    palm = palm._replace(spread=float(np.hypot(spread, camera.spread)))
     filled, bridged = fill(raw, round(settings.bridge * fps))
     steady = smooth(filled, fps, settings.cutoff)
     del raw, pixels, world, filled  # of a long video they are much
@@ -71,10 +81,17 @@ def _hand(
         "bridged": int(bridged.sum()),
         "palm_learnt": bool(learnt),
         "hand_size_m": round(palm.size, 4),
+        "hand_size": sized.to_json() if sized is not None else _said(settings.hand_size),
         "palm_m": np.round(palm.points, 4).tolist(),
         "distance_spread": round(palm.spread, 3),
         "landmark_noise_px": round(palm.noise * camera.fx, 2),
     }
+
+
+def _said(size: float | None) -> dict[str, Any]:
+    if size is not None:
+        return {"from": "the user"}
+    return {"from": "an average adult", "sigma_m": round(hands.SIZE * hands.SIZE_SPREAD, 4)}
 
 
 def _wrist(lifted: Lifted, fps: float, cutoff: float) -> np.ndarray:

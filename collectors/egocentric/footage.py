@@ -66,7 +66,9 @@ def _video(path: Path, fps: float | None) -> Footage:
         raise VideoError(path, f"shows one picture for {wait.max():,.0f} s, from {at:.1f} s on", hint="cut it there")
     rate = fps or _rate(times, clip.fps)
     if not RATES[0] <= rate <= RATES[1]:
-        raise VideoError(path, f"shows {rate:g} pictures a second; {RATES[0]:g} to {RATES[1]:g} are read", hint="give fps")
+        raise VideoError(
+            path, f"shows {rate:g} pictures a second; {RATES[0]:g} to {RATES[1]:g} are read", hint="give fps"
+        )
     turns, mirrored = turns_of(clip)
     notes = []
     order = np.searchsorted(times, _clock(times, rate) + 1e-6, side="right") - 1

@@ -56,7 +56,8 @@ class _Piece:
 @dataclass(frozen=True)
 class Tracks:
     """Both hands of a clip, left first, NaN where there is none. pixels: `(2, T, 21, 2)` and world: `(2, T, 21, 3)`, as
-    the tracker says them. score: `(2, T)`, how sure the tracker was. others: sightings that were neither, such as a second person's."""
+    the tracker says them. score: `(2, T)`, how sure it was. others: sightings that were neither, such as a second
+    person's."""
 
     pixels: np.ndarray
     world: np.ndarray

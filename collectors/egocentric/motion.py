@@ -54,7 +54,7 @@ def assumptions(motion: Motion) -> tuple[Assumption, ...]:
     if motion == "none":
         return ()
     why = "as its user says" if motion == "still" else f"from the background; the scale of its path is {UNKNOWN}"
-    return (Assumption("camera_motion", motion, why),)
+    return (Assumption("motion", motion, why),)
 
 
 def camera_columns(

@@ -246,9 +246,9 @@ class _Odometer:
                     found = resect(points[there], view.rays[here], turn, np.zeros(3), self.noise)
                     off.append(found[2] if found is not None else np.full(len(here), 10 * self.noise))
             cost.append(float(np.minimum(np.concatenate(off), 10 * self.noise).mean()))
-        order = np.argsort(cost)[::-1]
+        order = np.argsort(cost)
         best = steps[order[0]]
-        return best if 0.0 < CLEARLY * cost[order[1]] else best._replace(shift=np.zeros(3))
+        return best if cost[order[0]] < CLEARLY * cost[order[1]] else best._replace(shift=np.zeros(3))
 
     def _scale(self, ids: np.ndarray, points: np.ndarray, step: Step) -> float:
         """Of a step of length one, in whose first camera's frame the points are: that of the points known before, or

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from collectors.egocentric.faces import settings_of
 from collectors.egocentric.motion import Motion
+from collectors.egocentric.stereo import beside, stereo_of
 from dataengine import hands
 from dataengine.errors import ConfigError
 
@@ -20,10 +22,12 @@ class EgoSettings:
     videos' own, or the commonest of several, by default. camera: the name of the picture's feature. intrinsics: of all
     videos: the fields of `camera.Camera`, or `fov`, degrees along the longer side. hand_size: from the wrist to the
     knuckle of the middle finger [m], where it was measured; an average adult's otherwise, and the distances are less
-    sure. sides: the hands there may be. bridge: gaps of a track that are filled, at most [s]. cutoff: of the smoothing
-    [Hz]; 0 is none. motion: of the camera, "still", or "estimate" from the background; nothing is said of it by
-    default. faces: the fields of `faces.FaceSettings`; nobody looks for them by default. task: of every video that no
-    text file beside it (`<video>.txt`, its first line) says the task of.
+    sure. depth: instead, the name of a folder of distances beside each video (`depth.py`), `{stem}` for the video's
+    name without its ending. stereo: or the fields of `stereo.Stereo`, a second camera. sides: the hands there may be.
+    bridge: gaps of a track that are filled, at most [s]. cutoff: of the smoothing [Hz]; 0 is none. motion: of the
+    camera, "still", or "estimate" from the background; nothing is said of it by default. faces: the fields of
+    `faces.FaceSettings`; nobody looks for them by default. task: of every video that no text file beside it
+    (`<video>.txt`, its first line) says the task of.
     """
 
     tracker: str = "mediapipe"
@@ -33,6 +37,8 @@ class EgoSettings:
     camera: str = "ego"
     intrinsics: Mapping[str, Any] | None = None
     hand_size: float | None = None
+    depth: str | None = None
+    stereo: Mapping[str, Any] | None = None
     sides: tuple[str, ...] = hands.SIDES
     bridge: float = 0.25
     cutoff: float = 6.0
@@ -47,6 +53,12 @@ class EgoSettings:
             raise ConfigError(
                 f"hand_size is from wrist to middle knuckle [m], {SIZES[0]} to {SIZES[1]}, not {self.hand_size}"
             )
+        if sum(each is not None for each in (self.hand_size, self.depth, self.stereo)) > 1:
+            raise ConfigError("one of hand_size, depth and stereo says how large a hand is, not several")
+        if self.stereo is not None:
+            stereo_of(self.stereo)
+        if self.depth is not None:
+            beside(Path("video.mp4"), self.depth, "depth")
         if not self.sides or len(set(self.sides)) < len(self.sides) or set(self.sides) - set(hands.SIDES):
             raise ConfigError(f"sides are of {', '.join(hands.SIDES)}, not {', '.join(self.sides) or 'none'}")
         if not 0 <= self.bridge <= 5 or not 0 <= self.cutoff <= 120:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dataengine.errors import VideoError
 from dataengine.video import VideoClip
 
-# a, b, c, d of the matrix (ISO/IEC 14496-12, 8.3.2), x' = a x + c y and y' = b x + d y with y down: quarters against the
-# clock, and whether left and right are exchanged before.
+# a, b, c, d of the matrix (ISO/IEC 14496-12, 8.3.2), x' = a x + c y and y' = b x + d y with y down: quarters against
+# the clock, and whether left and right are exchanged before.
 _WAYS = {
     (1, 0, 0, 1): (0, False),
     (0, -1, 1, 0): (1, False),
@@ -26,10 +28,10 @@ def turns_of(clip: VideoClip) -> tuple[int, bool]:
 
     Raises `VideoError` for a matrix that tilts or stretches.
     """
-    said = next(clip.pictures(0, 1)).side_data.get("DISPLAYMATRIX")
+    said: Any = next(clip.pictures(0, 1)).side_data.get("DISPLAYMATRIX")
     if said is None:
         return 0, False
-    matrix = np.frombuffer(bytes(said), np.int32, 9).reshape(3, 3)[:2, :2].astype(np.float64)
+    matrix = np.frombuffer(memoryview(said), np.int32, 9).reshape(3, 3)[:2, :2].astype(np.float64)
     matrix /= max(float(np.abs(matrix).max()), 1.0)
     way = tuple(int(number) for number in matrix.round().ravel())
     if way not in _WAYS or not np.allclose(matrix, matrix.round(), atol=1e-3):

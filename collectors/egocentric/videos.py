@@ -20,8 +20,10 @@ from collectors.egocentric.faces import assumption, hides, look, prepared
 from collectors.egocentric.footage import PHOTOS, Footage, inside, open_footage
 from collectors.egocentric.identity import assign
 from collectors.egocentric.motion import assumptions, camera_columns, features
+from collectors.egocentric.scale import sizes
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.sightings import sightings
+from collectors.egocentric.stereo import stereo_of, without_others
 from dataengine import hands, plugins
 from dataengine.episode import Episode, Feature, Meta, Step, episode_id
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
@@ -53,6 +55,8 @@ class EgoVideos:
         mapping."""
         settings = _settings(mapping)
         listed = _videos(path) or ([path] if _is_photos(path) else [])
+        if settings.stereo:
+            listed = without_others(listed, stereo_of(settings.stereo))
         if not listed:
             raise SourceError(path, f"holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PHOTOS)})")
         tracker = _tracker(settings)  # said at once where its model is missing, not of every video
@@ -111,7 +115,8 @@ class EgoVideos:
         tracker = _tracker(settings)
         seen = sightings(footage, tracker)
         tracks = assign(seen, clip.fps, settings.sides)
-        made = hand_columns(tracks, camera, settings, clip.fps)
+        measured = sizes(footage, tracks, camera, settings, tracker)
+        made = hand_columns(tracks, camera, settings, clip.fps, measured)
         moved = camera_columns(footage, seen, camera, settings.motion, tracker.version)
         params = {"tracker": tracker.version, "cutoff_hz": settings.cutoff, "bridge_s": settings.bridge}
         assumed = tuple(map(str, _assumed(settings, camera)))
@@ -167,7 +172,9 @@ def _videos(path: Path) -> list[Path]:
     found = [each for each in there if each.is_file() and each.suffix.lower() in VIDEOS]
     if len(found) > MOST:
         raise SourceError(path, f"holds {len(found)} videos; {MOST} are the most")
-    return sorted(found, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name.lower())])
+    return sorted(
+        found, key=lambda each: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", each.name.lower())]
+    )
 
 
 def _usable(video: Path, given: Path) -> None:
@@ -176,7 +183,7 @@ def _usable(video: Path, given: Path) -> None:
     if _said(video) != video.name:
         raise SourceError(_said(video), "its name is no text in UTF-8", hint="rename it")
     for each in (video, video.with_suffix(".txt")) if video != given else ():
-        if not each.resolve().is_relative_to(given.resolve()):
+        if each.is_file() and not each.resolve().is_relative_to(given.resolve()):
             raise SourceError(each, "leads out of its folder")
 
 
@@ -232,7 +239,11 @@ def _assumed(settings: EgoSettings, camera: Camera) -> tuple[Assumption, ...]:
     if not settings.intrinsics:
         why = f"nobody says what lens this is; distances are ±{camera.spread:.0%} for that alone"
         found.append(Assumption("intrinsics", {"fx": round(camera.fx, 1), "fy": round(camera.fy, 1)}, why))
-    if settings.hand_size is None:
+    if settings.depth or settings.stereo:
+        why = "by depth" if settings.depth else "by a second camera"
+        why += "; an average adult's where a hand is not seen enough"
+        found.append(Assumption("hand_size", "measured", why))
+    elif settings.hand_size is None:
         why = f"an average adult's, wrist to middle knuckle [m]; distances are ±{hands.SIZE_SPREAD:.0%} for that alone"
         found.append(Assumption("hand_size", hands.SIZE, why))
     return (*found, *assumptions(settings.motion), assumption(settings.faces))

@@ -25,6 +25,10 @@ def ego(
     hand_size: Annotated[float | None, typer.Option(help="Wrist to middle knuckle in m, if measured.")] = None,
     fov: Annotated[float | None, typer.Option(help="Of the lens, degrees along the picture's longer side.")] = None,
     camera: Annotated[Path | None, typer.Option(help="YAML with fx, fy, cx, cy, width, height, distortion.")] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(help="Inner corners of a chessboard that one video shows, 9x6: write the lens to STORE, a YAML."),
+    ] = None,
     cuts: Annotated[Path | None, typer.Option(help="A list of cuts to take, as this verb writes one.")] = None,
     retarget: Annotated[Path | None, typer.Option(help="YAML with the parameters of the stage `retarget`.")] = None,
     set_: SetOption = [],  # noqa: B006
@@ -37,6 +41,9 @@ def ego(
     from dataengine.doctor import require
     from dataengine.errors import ConfigError
 
+    if board is not None:
+        _lens(store, list(videos or []), board)
+        return
     require("hands")
     require("flow")
     from dataengine.flow import plan_flow, run_flow
@@ -82,3 +89,17 @@ def ego(
         if not json:
             console.print(f"{count} cuts listed in {listed}", markup=False)
     finish(result, json)
+
+
+def _lens(path: Path, videos: list[Path], board: str) -> None:
+    """Write the lens of the camera that filmed a board."""
+    from collectors.egocentric.board import Board, lens_of, write_lens
+    from collectors.egocentric.footage import open_footage
+    from dataengine.errors import ConfigError
+
+    if len(videos) != 1 or path.suffix not in (".yaml", ".yml"):
+        raise ConfigError("--board takes one video and writes a YAML file: collect ego lens.yaml board.mp4 --board 9x6")
+    lens = lens_of(open_footage(videos[0]), Board.said(board))
+    write_lens(lens, path)
+    said = f"{lens.views} views, corners {lens.error:.2f} px off, fx {lens.camera.fx:.1f} ±{lens.camera.spread:.2%}"
+    console.print(f"{path}: {said}; use it with --camera {path}", markup=False)

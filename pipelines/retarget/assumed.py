@@ -15,6 +15,8 @@ def assumed(
     found = []
     if all(motion.cameras is None for motion in motions.values()):
         found.append("the camera stands still")
+    elif reading.turns_only:
+        found.append("where its path has no scale, the camera turned where it stood")
     if space == "hand":
         return tuple(found)
     if not reading.based:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataengine import hands
 from dataengine.episode import Episode
-from dataengine.errors import ConfigError
+from dataengine.errors import ConfigError, EpisodeError
 from pipelines.retarget import gripper
 from pipelines.retarget.hand import Hand, Poses, read_hand
-from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, down_to, in_workspace
+from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, down_to, in_workspace, up_to_scale
 from pipelines.retarget.pose import Orientation, Place, tool_poses
 
 
@@ -35,12 +36,13 @@ class Reading:
     place: of the tool, the middle between the tips of thumb and index or the wrist. orientation: of the pinch, or
     constant in the palm. offset: from there in the tool's axes [m]. camera: pose of the camera in the base frame, at
     the episode's first frame where it moves: x, y, z [m], qx, qy, qz, qw; without it that camera is the frame of
-    reference. world: instead, the pose in the base frame of the world in which the episode places its camera. table:
-    height [m] in the base frame of a surface that the fingertips come down to somewhere in the clip: distances from the
-    camera are scaled so that they do. scale: of places about the base's origin; shift: added then [m]. closed_at,
-    open_at: distance of the tips over wrist to middle knuckle where the gripper is closed and open, if it is known of
-    the person. close_below, open_above: openings between which the gripper stays what it is; what is held while the
-    hand shows a narrower pinch elsewhere needs higher ones.
+    reference. world: instead, the pose in the base frame of the world in which the episode places its camera.
+    turns_only: of a camera whose path is known up to scale alone, how it turned is used, as if it had turned where it
+    stood; without it such an episode is refused. table: height [m] in the base frame of a surface that the fingertips
+    come down to somewhere in the clip: distances from the camera are scaled so that they do. scale: of places about the
+    base's origin; shift: added then [m]. closed_at, open_at: distance of the tips over wrist to middle knuckle where
+    the gripper is closed and open, if it is known of the person. close_below, open_above: openings between which the
+    gripper stays what it is; what is held while the hand shows a narrower pinch elsewhere needs higher ones.
     """
 
     place: Place = "pinch"
@@ -48,6 +50,7 @@ class Reading:
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     camera: tuple[float, ...] | None = None
     world: tuple[float, ...] | None = None
+    turns_only: bool = False
     scale: float = 1.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     table: float | None = None
@@ -87,6 +90,12 @@ class Reading:
         Raises `EpisodeError` where the episode lacks a column or holds another thing in it.
         """
         hand, cameras = read_hand(episode, side), camera_poses(episode)
+        if up_to_scale(episode) and not self.turns_only:
+            raise EpisodeError(
+                episode.id,
+                "the camera's path is known up to scale alone: turns_only uses how it turned and not where it went",
+                feature=hands.CAMERA_POSE,
+            )
         if palm is None:
             seen = tool_poses(hand, self.place, self.orientation, self.offset)
         else:

@@ -15,13 +15,22 @@ NEARER = (0.75, 1.33)  # times the distance: what a camera may be wrong by
 
 
 def camera_poses(episode: Episode) -> Poses | None:
-    """Where the camera is in its world, `(T, …)`; None where the episode does not say, which is: it stands still."""
+    """Where the camera is in its world, `(T, …)`; None where the episode does not say, which is: it stands still. Of a
+    path whose scale nobody knows the turns alone: it says nothing in metres."""
     if hands.CAMERA_POSE not in episode.frames:
         return None
     column = np.asarray(episode.frames[hands.CAMERA_POSE])
     if column.shape != (episode.length, 7):
         raise EpisodeError(episode.id, f"has shape {column.shape}, a frame of it is (7,)", feature=hands.CAMERA_POSE)
-    return poses_of(column, episode.id, hands.CAMERA_POSE)
+    poses = poses_of(column, episode.id, hands.CAMERA_POSE)
+    return Poses(np.zeros_like(poses.point), poses.turn) if up_to_scale(episode) else poses
+
+
+def up_to_scale(episode: Episode) -> bool:
+    """Whether the camera went somewhere, and nobody knows how many metres."""
+    feature = episode.features.get(hands.CAMERA_POSE)
+    unit = feature.unit if feature is not None else None
+    return unit is not None and unit[0] == "1" and bool(np.asarray(episode.frames[hands.CAMERA_POSE])[:, :3].any())
 
 
 def cameras_in_base(

@@ -1,4 +1,4 @@
-"""Distances put right by a table that the hand comes down to."""
+"""A camera whose path has no scale: its turns are used where that is asked for, its places never."""
 
 from __future__ import annotations
 
@@ -7,53 +7,54 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from dataengine import hands
-from dataengine.episode import Episode
-from dataengine.errors import ConfigError, EpisodeError
+from dataengine.episode import Episode, Feature
+from dataengine.errors import EpisodeError
 from pipelines.retarget.hand import Poses
-from pipelines.retarget.motion import Reading
-from pipelines.retarget.placing import FINGER
-
-OVER = Poses(np.array([[0.1, 0.0, 0.9]]), Rotation.from_euler("x", 172, degrees=True).as_matrix()[None])  # looks down
+from pipelines.retarget.placing import camera_poses, up_to_scale
+from pipelines.retarget.stage import Retarget
 
 
-def too_far(episode: Episode, times: float) -> Episode:
-    """As a camera sees it that takes everything for `times` as far away, and the hand for as large."""
-    frames = dict(episode.frames)
-    for side in hands.SIDES:
-        if (key := hands.column(side, "landmarks")) in frames:
-            frames[key] = frames[key] * np.float32(times)
-            key = hands.column(side, "wrist")
-            frames[key] = frames[key] * np.array([times] * 3 + [1] * 4, np.float32)
-    return replace(episode, frames=frames)
+def without_scale(episode: Episode, *, goes: bool = True) -> Episode:
+    """The same, as an estimate from the background leaves it: places in a unit of its own."""
+    feature = Feature("float32", (7,), role="other", unit=("1",) * 7)
+    pose = np.array(episode.frames[hands.CAMERA_POSE])
+    pose[:, :3] *= 3.0 * goes
+    columns = {**episode.frames, hands.CAMERA_POSE: pose}
+    return replace(episode, features={**episode.features, hands.CAMERA_POSE: feature}, frames=columns).check()
 
 
-def lowest(episode: Episode, made: SimpleNamespace) -> float:
-    tips = episode.frames[hands.column("right", "landmarks")][:, list(hands.TIPS)].astype(float)
-    heights = (tips @ OVER.turn[0].T + OVER.point[0])[..., 2].min(1)
-    return float(np.quantile(heights, 0.03)) - FINGER
+def test_turns_are_taken_out_and_places_are_not_made_metres(made: SimpleNamespace) -> None:
+    tool = made.tool_path()
+    frames = len(tool.point)
+    moving = Poses(np.zeros((frames, 3)), made.tool_path(seed=9).turn)  # turns where it stands
+    seen = made.episode_of(tool, camera=moving, moving=True)
+    step = np.linspace(0, 0.2, frames)[:, None] * [1.0, 0.0, 0.0]
+    walks = made.episode_of(tool, camera=Poses(step, moving.turn), moving=True)
+    start = made.pose_numbers(moving.cut(0, 1))
+    plain, turned = Retarget(camera=start), Retarget(camera=start, turns_only=True)
+    with pytest.raises(EpisodeError, match=r"up to scale alone.*turns_only"):
+        list(plain.run(iter([without_scale(walks)])))
+    metric = plain.motion(seen, "right").tool
+    assert np.abs(metric.point - tool.point).max() < 1e-5
+    found = turned.motion(without_scale(walks), "right")
+    assert made.angle(found.tool.turn, tool.turn).max() < 1e-3
+    assert np.abs(found.tool.point + step - tool.point).max() < 1e-5  # off by where it went, which nobody knows
+    (out, *_) = turned.run(iter([without_scale(walks)]))
+    assert any("turned where it stood" in text for text in out.meta.lineage[-1].assumed)
 
 
-@pytest.mark.parametrize("times", [0.85, 1.0, 1.15])
-@pytest.mark.parametrize("moving", [False, True])
-def test_a_table_puts_distances_right(made: SimpleNamespace, times: float, moving: bool) -> None:
-    tool = made.tool_path(120, seed=3)
-    camera = Poses(np.repeat(OVER.point, 120, 0), np.repeat(OVER.turn, 120, 0)) if moving else OVER
-    episode = made.episode_of(tool, camera=camera, moving=moving)
-    table = lowest(episode, made)
-    pose = made.pose_numbers(OVER)
-    where: dict = {"world": (0, 0, 0, 0, 0, 0, 1.0)} if moving else {"camera": pose}
-    found = Reading(table=table, **where).motion(too_far(episode, times), "right").tool
-    np.testing.assert_allclose(found.point, tool.point, atol=1.5e-3)
-    without = Reading(**where).motion(too_far(episode, times), "right").tool
-    assert np.abs(without.point - tool.point).max() > 0.05 or times == 1.0
+def test_a_camera_that_only_turned_needs_no_scale(made: SimpleNamespace) -> None:
+    tool = made.tool_path()
+    moving = Poses(np.zeros((len(tool.point), 3)), made.tool_path(seed=9).turn)
+    episode = without_scale(made.episode_of(tool, camera=moving, moving=True), goes=False)
+    assert not up_to_scale(episode) and up_to_scale(without_scale(_walking(made)))
+    found = Retarget(camera=made.pose_numbers(moving.cut(0, 1))).motion(episode, "right").tool
+    assert np.abs(found.point - tool.point).max() < 1e-5
+    placed = camera_poses(without_scale(_walking(made)))
+    assert placed is not None and not placed.point.any()
 
 
-def test_a_hand_that_stays_away_from_the_table_is_said(made: SimpleNamespace) -> None:
-    episode = made.episode_of(made.tool_path(60), camera=OVER)
-    with pytest.raises(EpisodeError, match="does not come down to the table"):
-        Reading(table=-2.0, camera=made.pose_numbers(OVER)).motion(episode, "right")
-    with pytest.raises(ConfigError, match="needs camera or world"):
-        Reading(table=0.0)
+def _walking(made: SimpleNamespace) -> Episode:
+    return made.episode_of(made.tool_path(), camera=made.tool_path(seed=8), moving=True)
