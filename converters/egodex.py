@@ -146,7 +146,7 @@ def _ref(file: Path, base: Path, task: str | None, hashed: bool) -> EpisodeRef:
         with open_hdf5(file) as source:
             if "transforms/camera" not in source or "camera/intrinsic" not in source:
                 raise SourceError(file, "has no transforms/camera or no camera/intrinsic")
-            length = int(source["transforms/camera"].shape[0]) if source["transforms/camera"].ndim else 0
+            length = (*_numbers(source, "transforms/camera", name).shape, 0)[0]
             told = task or _told(source)
         if not 0 < length <= MOST_FRAMES:
             raise SourceError(file, f"has {length} poses of its camera")
@@ -178,7 +178,7 @@ def _told(source: h5py.File) -> str:
 
 def _columns(source: h5py.File, file: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Columns of both hands and the camera, and the intrinsics."""
-    matrix = np.asarray(source["camera/intrinsic"], np.float64)
+    matrix = np.asarray(_numbers(source, "camera/intrinsic", name), np.float64)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
         raise EpisodeError(name, f"{file.name}: camera/intrinsic is no matrix of a camera")
     camera = _poses(source, "camera", name)
@@ -204,11 +204,21 @@ def _columns(source: h5py.File, file: Path, name: str) -> tuple[dict[str, np.nda
     return columns, {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
 
 
+def _numbers(source: h5py.File, key: str, name: str) -> h5py.Dataset:
+    """Raises `EpisodeError` for what is not there, or is no array of numbers."""
+    import h5py
+
+    found = source.get(key)
+    if found is None:
+        raise EpisodeError(name, f"has no {key}")
+    if not isinstance(found, h5py.Dataset) or found.shape is None or found.dtype.kind not in "biuf":
+        raise EpisodeError(name, f"{key} holds no numbers")
+    return found
+
+
 def _poses(source: h5py.File, joint: str, name: str, count: int | None = None) -> np.ndarray:
     key = f"transforms/{joint}"
-    if key not in source:
-        raise EpisodeError(name, f"has no {key}")
-    shape = source[key].shape
+    shape = _numbers(source, key, name).shape
     if len(shape) != 3 or shape[1:] != (4, 4) or (count is not None and shape[0] != count) or shape[0] > MOST_FRAMES:
         raise EpisodeError(name, f"{key} has shape {shape}, not ({'T' if count is None else count}, 4, 4)")
     poses = np.asarray(source[key], np.float64)
@@ -225,7 +235,7 @@ def _confidence(source: h5py.File, side: str, count: int, name: str) -> np.ndarr
     key = f"confidences/{side}Hand"
     if key not in source:
         return np.ones(count)
-    sure = np.asarray(source[key], np.float64)
+    sure = np.asarray(_numbers(source, key, name), np.float64)
     if sure.shape != (count,) or not np.isfinite(sure).all():
         raise EpisodeError(name, f"{key} has shape {sure.shape} or NaN, not {count} numbers")
     return np.clip(sure, 0, 1)

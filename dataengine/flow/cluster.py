@@ -21,6 +21,9 @@ from dataengine.flow.worker import probe, process
 # How many worker deaths Dask itself forgives a task: more than our three tries, which name a reason.
 _DEATHS = 12
 _CONNECT_SECONDS, _JOIN_SECONDS = 10.0, 30.0
+# Dask looks again so long after a worker was lost, and gives its place up for good if just then the next one is
+# starting: of a clip that kills one worker after another, a run would wait for ever. It is read when a worker is lost.
+_FORGIVING = {"distributed.deploy.lost-worker-timeout": "1000 days"}
 # A task here takes seconds. Looking a hundred times a second what it does, and fifty times whether each event loop
 # still turns, costs a tenth of the machine when all its cores work, and nobody reads it.
 _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms"}
@@ -173,6 +176,7 @@ def _local(workers: int, wanted: Mapping[str, float]) -> Any:
     local = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
     spawn = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **memory.ENVIRON}
     own = {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.nanny.pre-spawn-environ": spawn}
+    dask.config.set(_FORGIVING)
     with dask.config.set(own | _QUIET):
         scheduler = {"cls": Scheduler, "options": local}
         return SpecCluster(workers=specification, scheduler=scheduler, name="flow", silence_logs=logging.CRITICAL)

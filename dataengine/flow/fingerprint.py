@@ -28,7 +28,7 @@ FORMAT = 1
 def digest(value: Any) -> str:
     """sha256 over the canonical JSON of plain data, paths, arrays and dataclasses."""
     text = json.dumps([FORMAT, value], sort_keys=True, default=plain, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # names of files may be no text
 
 
 def plain(value: Any) -> Any:

@@ -166,6 +166,30 @@ def test_two_processes_give_the_store_of_one_and_outlive_a_deadly_episode(toy, t
     assert Store.open(tmp_path / "two").verify(deep=True).ok
 
 
+def test_the_only_worker_may_die_again_while_it_is_started_anew(toy, tmp_path: Path) -> None:
+    """Dask looks after a lost worker some seconds later, and takes one that is just starting for gone."""
+    import dask
+    import distributed  # noqa: F401 – brings the value that is changed here
+
+    source = toy(3)
+    (tmp_path / "in" / "deadly-e1").touch()
+
+    def late(*_: object) -> None:
+        raise TimeoutError("the run waits for a worker that never comes")
+
+    before = signal.signal(signal.SIGALRM, late)
+    kept = dask.config.get("distributed.deploy.lost-worker-timeout")
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "300ms"})  # 15 s, if nobody says otherwise
+    signal.alarm(90)
+    try:
+        result = run_flow(flow(source, tmp_path / "out"), workers=1, progress=False)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        dask.config.set({"distributed.deploy.lost-worker-timeout": kept})
+    assert (result.kept, result.quarantined, result.exit_code) == (2, 1, 3)
+
+
 def test_an_episode_that_hangs_is_given_up_and_the_rest_goes_on(toy, tmp_path: Path) -> None:
     source = toy([{"name": f"e{n}", "length": 20, "slow": 600 if n == 1 else 0} for n in range(4)])
     result = run_flow({**flow(source, tmp_path / "out"), "timeout": 10}, workers=2, progress=False)
