@@ -91,7 +91,7 @@ def main() -> None:
         "parameters": report.parameters,
         "dtype": report.dtype,
     }
-    met = average >= SUCCESS and result.wrong_object <= WRONG and report.seconds <= HOURS * 3600
+    met = bool(average >= SUCCESS and result.wrong_object <= WRONG and report.seconds <= HOURS * 3600)
     record(args.name, figures, met=met, module="policy_tasks")
 
 
