@@ -31,11 +31,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.policy_tasks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arm", default="six", choices=["five", "six"])
     parser.add_argument("--tasks", nargs="+", default=None, help="all of the arm's by default")
-    parser.add_argument("--demonstrations", type=int, default=150, help="of every task")
+    parser.add_argument("--demonstrations", type=int, default=300, help="of every task")
     parser.add_argument(
-        "--harder", type=int, default=0, help="further scenes with many things, under each of their tasks"
+        "--harder", type=int, default=300, help="further scenes with many things, under each of their tasks"
     )
-    parser.add_argument("--steps", type=int, default=14_000, help="training steps")
+    parser.add_argument("--steps", type=int, default=27_000, help="training steps")
     parser.add_argument("--attempts", type=int, default=50, help="at every task")
     parser.add_argument("--image-size", type=int, default=96, help="pixels a side, a multiple of 24")
     parser.add_argument("--recovery", type=float, default=0.25, help="share that begins after an empty grasp")
