@@ -40,6 +40,7 @@ MEASUREMENTS = (
     "dex_retargeting",
     "hand_replay",
     "hands_real",
+    "hands_long",
     "mutations",
     "sources",
     "quality_matrix",

@@ -72,8 +72,12 @@ def changes_of(source: str) -> tuple[dict[str, raw.Change], dict[str, raw.Change
         if source == "zarr_zip":
             return {**blind, **ZARR}, {**hostile, "zip_member": raw.zip_member}
         return {**blind, **ZARR, **raw.FOLDER}, {**hostile, "link_out": raw.link_out}
-    videos = {"mp4": raw.mp4, "mp4_again": raw.mp4, "other_video": raw.other_video}
     hostile = {"link_out": raw.link_out}
+    videos = {"mp4": raw.mp4, "mp4_again": raw.mp4, "other_video": raw.other_video}
+    if source == "ego":
+        return {**blind, **videos, **raw.FOLDER}, hostile
+    if source == "egodex":
+        return {**blind, **HDF5, **videos, **raw.FOLDER}, {**HOSTILE_HDF5, **hostile}
     if source != "store":
         hostile |= {"template_out": template_out, "camera_out": camera_out}
     return {**blind, **TABLES, **videos, **raw.FOLDER}, hostile
@@ -161,10 +165,13 @@ class Bench:
         return verdict_of("quarantined" if held else "equal", said)
 
     def _compare(self, root: Path, out: Path, name: str, held: int) -> int:
+        from bench import mutations_hands
         from bench.mutations_oracle import Different, compare, compare_stores, count
 
         if name == "store":
             return compare_stores(self.clean[name], out)
+        if name in ("ego", "egodex"):
+            return mutations_hands.compare(root, out)
         found = compare(root, out)
         format = {"zarr": "zarr_replay", "lero": f"lerobot_v{name[-2:-1]}"}.get(name[:4], "")
         there = count(format, root)
@@ -190,8 +197,11 @@ def convert(root: Path, out: Path) -> Done:
 
 
 def _command_line(root: Path, out: Path) -> None:
+    from bench.mutations_hands import Blind
+    from collectors.egocentric import videos
     from dataengine.cli import main
 
+    videos._tracker = lambda settings: Blind()  # what is damaged here is videos; a model would take its time
     sys.argv = ["dataengine", "convert", str(root), str(out), "--scheduler", "inprocess", "--json"]
     shown = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -206,7 +216,7 @@ def warm(folder: Path) -> None:
     """Import what conversions and readers import, as those of clean sources tell, before anything is forked."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     bench = Bench(folder)
-    for name in ("aloha_jpeg", "zarr_zip", "lerobot_v30"):
+    for name in ("aloha_jpeg", "zarr_zip", "lerobot_v30", "egodex", "ego"):
         told = forked(lambda name=name: _imports(bench, name), folder / "imports", 120)
         for module in told.text.split("IMPORTED ")[-1].split():
             with suppress(ImportError):

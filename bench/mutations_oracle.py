@@ -109,7 +109,7 @@ def _zarr_store(root: Path) -> Any:
 def decoded(path: Path) -> tuple[list[np.ndarray], list[float]]:
     """The frames of a video, to the first that cannot be decoded, and the times [s] at which they are shown."""
     frames, times = [], []
-    with av.open(str(path)) as container, suppress(av.error.FFmpegError):
+    with av.open(str(path), metadata_errors="replace") as container, suppress(av.error.FFmpegError):
         for frame in container.decode(video=0):
             frames.append(frame.to_ndarray(format="rgb24"))
             times.append(float(frame.pts * frame.time_base) if frame.pts is not None else len(times))

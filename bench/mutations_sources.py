@@ -14,6 +14,7 @@ from lerobot_folders import TOP, Folder, write_v2, write_v3
 from source_layouts import aloha, libero, pictures, replay, robomimic, umi
 from store_made import FEATURES, FPS, episode
 
+from bench import mutations_hands
 from dataengine.store import Store
 
 WRIST = "observation.images.wrist"
@@ -100,4 +101,6 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
     "lerobot_v21": lambda folder: _lerobot(folder, "two1", "v2.1"),
     "lerobot_v30": lambda folder: _lerobot(folder, "three", "v3.0"),
     "store": _store,
+    "ego": mutations_hands.ego,
+    "egodex": mutations_hands.egodex,
 }

@@ -113,6 +113,18 @@ def test_odd_sizes_and_colours_come_out_as_they_are(
     assert np.abs(stored.astype(int) - by_hand(path)).mean() < 12  # copied, or of a codec no store takes: encoded
 
 
+def test_8k_is_read_and_more_is_refused_with_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = np.full((2, 4320, 7680, 3), 90, np.uint8)
+    wide[:, :2160, :3840] = 200
+    path = write_video(tmp_path, wide, options={"preset": "ultrafast"})
+    first = next(open_footage(path).clip.frames())
+    assert first.shape == (4320, 7680, 3)
+    assert np.abs(first[100::1000, 100::1000].astype(int) - wide[0, 100::1000, 100::1000]).max() < 4
+    monkeypatch.setattr(footages, "LARGEST", 33_000_000)
+    with pytest.raises(VideoError, match=r"foreign\.mp4: has pictures of 7680×4320; 33000000 pixels are the most"):
+        open_footage(path)
+
+
 def test_strange_clocks(tmp_path: Path) -> None:
     def timed(times, base=Fraction(1, 30), name="a.mkv"):
         return write_video(tmp_path, FRAMES, name=name, time_base=base, times=times)
