@@ -197,6 +197,8 @@ def _feature(place: Path, key: str, raw: Mapping[str, Any], notes: list[str]) ->
     names = flatten_names(raw.get("names"))
     info = {**_object(raw.get("video_info")), **_object(raw.get("info"))}
     if dtype in ("video", "image"):
+        if dtype == "video" and ("/" in key or "\\" in key or key in ("", ".", "..")):
+            raise UnsafeSource(place, f"camera {key!r} is no name of a folder, and its videos would stand in one")
         depth = bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
         order = _picture_axes(tuple(shape), names)
         if order is None:

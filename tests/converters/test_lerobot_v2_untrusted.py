@@ -129,10 +129,13 @@ def test_path_templates_stay_inside_and_run_nothing(tmp_path: Path, template: st
         LeRobotV2().plan(tmp_path)
 
 
-def test_camera_keys_stay_inside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["../../../etc", "/etc/x", "..", "observation.images.a/../b"])
+def test_camera_keys_stay_inside(tmp_path: Path, key: str) -> None:
+    """Also that of a camera without files, which would be left out with a note."""
     write_v2(tmp_path)
     info = json.loads((tmp_path / "meta/info.json").read_text())
-    features = info["features"] | {"../../../etc": info["features"][TOP]}
+    camera = next(feature for feature in info["features"].values() if feature["dtype"] == "video")
+    features = info["features"] | {key: camera}
     edit_json(tmp_path / "meta/info.json", features=features)
     with pytest.raises(UnsafeSource):
         LeRobotV2().plan(tmp_path)
