@@ -60,7 +60,7 @@ class Source:
             return pq.read_table(self.root / info["data_path"].format(**fields), columns=[name])
         row = self.row()
         fields = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
-        table = pq.read_table(self.root / info["data_path"].format(**fields), columns=[name, "episode_index"])
+        table = _readable(self.root / info["data_path"].format(**fields), [name, "episode_index"])
         return table.filter(pa.array([v in (index, [index]) for v in table.column("episode_index").to_pylist()]))
 
     def row(self) -> dict[str, Any]:
@@ -95,6 +95,15 @@ class Source:
         frames, times = decoded(self.root / info["video_path"].format(**fields))
         start = int(np.argmin(np.abs(np.array(times) - row[f"videos/{name}/from_timestamp"])))
         return frames[start : start + length], COPIED
+
+
+def _readable(path: Path, columns: list[str]) -> pa.Table:
+    """The row groups of a file that are not damaged; others may hold other episodes."""
+    file, found = pq.ParquetFile(path), []
+    for group in range(file.num_row_groups):
+        with suppress(pa.ArrowException, OSError):
+            found.append(file.read_row_group(group, columns=columns))
+    return pa.concat_tables(found)
 
 
 def _zarr_store(root: Path) -> Any:
