@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from converters.mapping import CameraRule
-from dataengine.episode import Clip
+from dataengine.episode import Clip, ClipOf
 from dataengine.errors import SourceError
 
 # Grey levels that resampling may leave beyond black and white; more is another range than the mapping says.
@@ -40,7 +40,7 @@ def blocks(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class MappedClip(Clip):
+class MappedClip(ClipOf):
     """A clip seen through a camera's rule: upright, RGB uint8 or float32 metres, channels last.
 
     Colour pictures may be grey `(H, W)` or `(H, W, 1)` and may carry alpha, which is dropped.
@@ -50,20 +50,12 @@ class MappedClip(Clip):
     rule: CameraRule
 
     @property
-    def length(self) -> int:  # type: ignore[override]
-        return self.source.length
-
-    @property
     def height(self) -> int:  # type: ignore[override]
         return self.source.width if lies_across(self.rule) else self.source.height
 
     @property
     def width(self) -> int:  # type: ignore[override]
         return self.source.height if lies_across(self.rule) else self.source.width
-
-    @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
 
     @property
     def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataengine import plugins
+from dataengine import lens, plugins
 from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_json, read_yaml
 
@@ -57,14 +57,9 @@ class Lens:
 
     def matrix(self, width: int, height: int) -> np.ndarray:
         """`(3, 3)` for pictures of this size. Raises `ConfigError` where they were cut or turned since."""
-        across, down = width / (self.width or width), height / (self.height or height)
-        if abs(across / down - 1) > 0.01:
-            raise ConfigError(
-                f"camera: measured in pictures of {self.width}×{self.height}; these are {width}×{height}, cut or turned"
-            )
-        # Centres of pixels lie at whole numbers, so the corner of the picture at -0.5.
-        cx, cy = (self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5
-        return np.array([[self.fx * across, 0, cx], [0, self.fy * down, cy], [0, 0, 1.0]])
+        size = self.width or width, self.height or height
+        measured = lens.Lens(width=size[0], height=size[1], fx=self.fx, fy=self.fy, cx=self.cx, cy=self.cy)
+        return measured.scaled(width, height).matrix
 
     @property
     def on_device(self) -> np.ndarray | None:

@@ -94,6 +94,32 @@ class Clip(ABC):
         return next(self.frames(index, index + 1))
 
 
+class ClipOf(Clip):
+    """A clip that shows `source` otherwise: what a subclass does not say of itself is its source's."""
+
+    source: Clip
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        return self.source.length
+
+    @property
+    def height(self) -> int:  # type: ignore[override]
+        return self.source.height
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self.source.width
+
+    @property
+    def fps(self) -> float:  # type: ignore[override]
+        return self.source.fps
+
+    @property
+    def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]
+        return self.source.kind
+
+
 @dataclass(frozen=True)
 class ArrayClip(Clip):
     """Frames that are already in memory: `(T, H, W, 3)` uint8 RGB, or `(T, H, W, 1)` float32 metres."""

@@ -119,4 +119,4 @@ class CommonSpace:
     def _sized(self, feature: Feature, clip: Clip) -> tuple[Feature, Clip]:
         if self.size is None or feature.shape[:2] == self.size or feature.role == "depth":
             return feature, clip
-        return replace(feature, shape=(*self.size, 3), info={}), Resized(clip, *self.size)
+        return replace(feature, shape=(*self.size, 3), info={}), Resized(clip, self.size)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import av
 import numpy as np
 
-from dataengine.episode import Clip, derived_id
+from dataengine.episode import Clip, ClipOf, derived_id
 
 
 @dataclass(frozen=True)
-class Resized(Clip):
-    """A colour clip by area averaging; where the sides have another ratio, pictures are stretched."""
+class Resized(ClipOf):
+    """A colour clip by area averaging; where the sides have another ratio, pictures are stretched. size: height and
+    width [px]."""
 
     source: Clip
-    height: int  # type: ignore[assignment]
-    width: int  # type: ignore[assignment]
-    kind: Literal["rgb", "depth"] = "rgb"
+    size: tuple[int, int]
 
     @property
-    def length(self) -> int:  # type: ignore[override]
-        return self.source.length
+    def height(self) -> int:  # type: ignore[override]
+        return self.size[0]
 
     @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
+    def width(self) -> int:  # type: ignore[override]
+        return self.size[1]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for picture in self.source.frames(start, stop):

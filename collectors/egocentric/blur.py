@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from collectors.egocentric.face_tracks import Boxes
-from dataengine.episode import Clip, hash_array
+from dataengine.episode import Clip, ClipOf, hash_array
 
 LEAST = 4  # pixels along the side of a patch
 
 
 @dataclass(frozen=True, eq=False)
-class Blurred(Clip):
+class Blurred(ClipOf):
     """boxes: of every frame of the source. margin: by which a box grows on every side, of its own sides. cells: patches
     along a side."""
 
@@ -28,26 +27,6 @@ class Blurred(Clip):
     boxes: Boxes
     margin: float
     cells: int
-
-    @property
-    def length(self) -> int:  # type: ignore[override]
-        return self.source.length
-
-    @property
-    def height(self) -> int:  # type: ignore[override]
-        return self.source.height
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        return self.source.width
-
-    @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
-
-    @property
-    def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]
-        return self.source.kind
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for frame, picture in enumerate(self.source.frames(start, stop), start):

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from collectors.egocentric.upright import turns_of
-from dataengine.episode import Clip
+from dataengine.episode import Clip, ClipOf
 from dataengine.errors import SourceError, VideoError
 from dataengine.video import VideoClip, probe_guarded
 
@@ -118,7 +118,7 @@ def _telling(tags: dict[str, str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Seen(Clip):
+class Seen(ClipOf):
     """A video through an index. order: which of its pictures is shown when, never going back. turns: quarters against
     the clock. mirrored: left and right are exchanged, before it is turned."""
 
@@ -138,14 +138,6 @@ class Seen(Clip):
     @property
     def width(self) -> int:  # type: ignore[override]
         return self.source.height if self.turns % 2 else self.source.width
-
-    @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
-
-    @property
-    def kind(self) -> Literal["rgb", "depth"]:  # type: ignore[override]
-        return self.source.kind
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         wanted = self.order[start:stop]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from dataengine import hands
-from dataengine.episode import Clip, Episode, derived_id
+from dataengine.episode import Clip, ClipOf, Episode, derived_id
 from dataengine.errors import EpisodeError
-from pipelines.egocentric.lens import Lens, lens_of
+from dataengine.lens import Lens
+from pipelines.egocentric.lens import lens_of
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -24,30 +25,30 @@ BONES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Drawn(Clip):
-    """The episode's first camera with its hands on it: the bones of each, thin where a gap was bridged, the three axes
-    of its palm, and how far away the wrist is, ± one standard deviation. height: of the pictures [px], even."""
+class OverVideo(ClipOf):
+    """The episode's first camera with something on it, at a height [px] of its own."""
 
     episode: Episode
-    height: int = 360  # type: ignore[assignment]
-    kind: Literal["rgb", "depth"] = "rgb"
 
     @property
-    def source(self) -> Clip:
+    def source(self) -> Clip:  # type: ignore[override]
         return filmed(self.episode)
-
-    @property
-    def length(self) -> int:  # type: ignore[override]
-        return self.source.length
 
     @property
     def width(self) -> int:  # type: ignore[override]
         return 2 * round(self.source.width * self.height / self.source.height / 2)
 
-    @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
+    def slice(self, start: int, stop: int) -> Self:
+        return replace(self, episode=self.episode.slice(start, stop))  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Drawn(OverVideo):
+    """The episode's first camera with its hands on it: the bones of each, thin where a gap was bridged, the three axes
+    of its palm, and how far away the wrist is, ± one standard deviation. height: of the pictures [px], even."""
+
+    episode: Episode
+    height: int = 360  # type: ignore[assignment]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         from PIL import Image, ImageDraw
@@ -60,9 +61,6 @@ class Drawn(Clip):
             for side in hands.SIDES:
                 _hand(draw, self.episode, side, frame, scale, lens)
             yield np.asarray(image)
-
-    def slice(self, start: int, stop: int) -> Drawn:
-        return replace(self, episode=self.episode.slice(start, stop))
 
     @property
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 
 from dataengine.errors import ConfigError
-from pipelines.egocentric.lens import Lens
+from dataengine.lens import Lens
 from pipelines.egocentric.told import Told
 from pipelines.retarget.hand import Poses
 from pipelines.retarget.placing import as_pose

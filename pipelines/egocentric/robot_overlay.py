@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from dataengine import hands
-from dataengine.episode import Clip, Episode, Feature, Step, derived_id, hash_array
+from dataengine.episode import Episode, Feature, Step, derived_id, hash_array
 from dataengine.errors import ConfigError, EpisodeError
+from dataengine.lens import Lens
 from dataengine.plugins import Drop, build
-from pipelines.egocentric.lens import Lens, lens_of
-from pipelines.egocentric.overlay import ADDED, filmed
+from pipelines.egocentric.lens import lens_of
+from pipelines.egocentric.overlay import ADDED, OverVideo, filmed
 from pipelines.egocentric.told import arms_of, cameras, told
 from pipelines.retarget.arm import Arm
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RobotDrawn(Clip):
+class RobotDrawn(OverVideo):
     """The episode's camera with its robot over it. model: the file of the robot that the stage `retarget` was given;
     None where it wrote poses, for which a plain gripper is drawn. height: of the pictures [px], even. opacity: of the
     robot, 0 to 1. background: the video; without it the robot stands before black."""
@@ -36,23 +37,6 @@ class RobotDrawn(Clip):
     height: int = 360  # type: ignore[assignment]
     opacity: float = 1.0
     background: bool = True
-    kind: Literal["rgb", "depth"] = "rgb"
-
-    @property
-    def source(self) -> Clip:
-        return filmed(self.episode)
-
-    @property
-    def length(self) -> int:  # type: ignore[override]
-        return self.source.length
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        return 2 * round(self.source.width * self.height / self.source.height / 2)
-
-    @property
-    def fps(self) -> float:  # type: ignore[override]
-        return self.source.fps
 
     @property
     def robot(self) -> RobotModel | None:
@@ -84,9 +68,6 @@ class RobotDrawn(Clip):
                     beneath = np.zeros((self.height, self.width, 3), np.uint8)
                 view = views if len(views.point) == 1 else views.cut(frame, frame + 1)
                 yield over(beneath, painter.paint(does, frame, view), self.opacity)
-
-    def slice(self, start: int, stop: int) -> RobotDrawn:
-        return replace(self, episode=self.episode.slice(start, stop))
 
     @property
     def fingerprint(self) -> str:
