@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from page_read import HOSTILE, Reader
 
 from dataengine.episode import Label
 from dataengine.flow.report import charts
 from dataengine.flow.report.samples import _track
 from dataengine.flow.report.write import view
-
-HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)> {{ 7*7 }} '"
-
-
-class Reader(HTMLParser):
-    """Tags, attributes and text of a page, as a browser would see them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attributes]
-
-    def handle_data(self, data) -> None:
-        self.text += data
 
 
 def test_hostile_text_stays_text_and_nothing_is_loaded(toy, go, tmp_path: Path) -> None:

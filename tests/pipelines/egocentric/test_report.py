@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hands_seen import seen
+from page_read import HOSTILE, Reader
 
 from dataengine import hands
 from dataengine.episode import Episode
@@ -20,26 +20,6 @@ from pipelines.egocentric import trust
 from pipelines.egocentric.curves import Curve, Panel, lanes, panels
 from pipelines.egocentric.report import HandReport
 from pipelines.retarget.stage import Retarget
-
-HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)> {{ 7*7 }} \u202e'"
-
-
-class Reader(HTMLParser):
-    """Tags, attributes and text, as a browser would see them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attributes]
-
-    def handle_data(self, data) -> None:
-        self.text += data
 
 
 def unsure(frames: int = 90, side: str = "right", name: str = "film.mp4", task: str = "pick it up") -> Episode:
@@ -152,6 +132,18 @@ def test_an_episode_that_cannot_be_drawn_says_so_and_the_report_goes_on(tmp_path
     (episode,) = Retarget(camera=given.pose, jump=None, shortest=0).run(iter([bare]))
     HandReport(height=64, robot=True).run(stored(tmp_path / "bare", [episode]), tmp_path / "two")
     assert "nobody knows where the robot is seen" in (tmp_path / "two" / "report.html").read_text()
+
+
+def test_what_was_done_about_faces_is_said_on_the_page_as_text(tmp_path: Path) -> None:
+    episode = unsure()
+    hidden = {"detector": HOSTILE, "measured": None, "blurred": True, "video": {"frames": 90, "faces": 2}}
+    episode = replace(episode, meta=replace(episode.meta, extra={**episode.meta.extra, "faces": hidden}))
+    HandReport(episodes=1, height=64).run(stored(tmp_path / "store", [episode]), tmp_path / "out")
+    page = Reader((tmp_path / "out/report.html").read_text())
+    shown = HOSTILE.replace("\u202e", "\\u202e")  # what turns the direction of text is shown, not done
+    assert f"Faces: {shown}, recall not known; 2 faces in 1 of 1 video; blurred." in page.text
+    assert not any("evil" in value for _, value in page.attributes)
+    assert "blurred" in json.loads((tmp_path / "out/report.json").read_text())["faces"]
 
 
 def test_hands_that_nobody_sees(tmp_path: Path) -> None:
