@@ -54,7 +54,7 @@ class Board:
         return flat
 
 
-class Lens(NamedTuple):
+class Calibrated(NamedTuple):
     """error: root mean square of the corners [px]. views: of the board that were used."""
 
     camera: Camera
@@ -62,7 +62,7 @@ class Lens(NamedTuple):
     views: int
 
 
-def lens_of(footage: Footage, board: Board) -> Lens:
+def lens_of(footage: Footage, board: Board) -> Calibrated:
     """Raises `SourceError` where the board is not seen often enough, or does not fit."""
     import cv2
 
@@ -95,10 +95,10 @@ def lens_of(footage: Footage, board: Board) -> Lens:
         distortion=tuple(np.ravel(bent).tolist()),
         spread=max(spread, 0.001),
     )
-    return Lens(camera, float(error), len(views))
+    return Calibrated(camera, float(error), len(views))
 
 
-def write_lens(lens: Lens, path: Path) -> None:
+def write_lens(lens: Calibrated, path: Path) -> None:
     """As YAML. Raises `SourceError` where the file cannot be written or is there already."""
     said = {**lens.camera.to_json(), "distortion": list(lens.camera.distortion)}
     text = f"# {lens.views} views of a chessboard, corners {lens.error:.2f} px off\n"
