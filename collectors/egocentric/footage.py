@@ -82,13 +82,21 @@ def _video(path: Path, fps: float | None) -> Footage:
     if turns or mirrored:
         how = [*(["mirrored"] if mirrored else []), *([f"turned by {90 * turns}°"] if turns else [])]
         notes.append(f"{' and '.join(how)} as the file says")
+    square = None
+    if info.aspect != 1:
+        square = (clip.height, 2 * max(1, round(clip.width * float(info.aspect) / 2)))
+        if square[0] * square[1] > LARGEST:
+            raise VideoError(path, f"has pictures of {square[1]}×{square[0]} square pixels; {LARGEST} are the most")
+        notes.append(f"its pixels are {info.aspect} as wide as high: pictures are made {square[1]}×{square[0]}")
+    if info.others:
+        notes.append(f"{info.others} further videos in the file were left out")
     if info.has_audio:
         notes.append("its sound was left out")
     if tags := _telling(info.tags):
         notes.append(f"tags of the file were left out: {', '.join(tags)}")
     clip = replace(clip, fps=rate)
-    changed = not even or turns or mirrored
-    seen: Clip = Seen(clip, tuple(order.tolist()), turns, mirrored) if changed else clip
+    changed = not even or turns or mirrored or square
+    seen: Clip = Seen(clip, tuple(order.tolist()), turns, mirrored, square) if changed else clip
     return Footage(path, seen, _sha256([path]), tuple(notes))
 
 
@@ -120,12 +128,14 @@ def _telling(tags: dict[str, str]) -> list[str]:
 @dataclass(frozen=True)
 class Seen(ClipOf):
     """A video through an index. order: which of its pictures is shown when, never going back. turns: quarters against
-    the clock. mirrored: left and right are exchanged, before it is turned."""
+    the clock. mirrored: left and right are exchanged, before it is turned. square: height and width of the pictures
+    before that, where their pixels are not square."""
 
     source: Clip
     order: tuple[int, ...]
     turns: int = 0
     mirrored: bool = False
+    square: tuple[int, int] | None = None
 
     @property
     def length(self) -> int:  # type: ignore[override]
@@ -133,11 +143,16 @@ class Seen(ClipOf):
 
     @property
     def height(self) -> int:  # type: ignore[override]
-        return self.source.width if self.turns % 2 else self.source.height
+        return self._size[self.turns % 2]
 
     @property
     def width(self) -> int:  # type: ignore[override]
-        return self.source.height if self.turns % 2 else self.source.width
+        return self._size[1 - self.turns % 2]
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width before it is turned."""
+        return self.square or (self.source.height, self.source.width)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         wanted = self.order[start:stop]
@@ -149,7 +164,8 @@ class Seen(ClipOf):
         for number in wanted:
             while at < number:
                 picture, at = next(pictures), at + 1
-            shown = picture[:, ::-1] if self.mirrored else picture
+            shown = picture if self.square is None else _stretched(picture, *self.square)
+            shown = shown[:, ::-1] if self.mirrored else shown
             yield np.ascontiguousarray(np.rot90(shown, self.turns))
 
     def slice(self, start: int, stop: int) -> Seen:
@@ -157,8 +173,15 @@ class Seen(ClipOf):
 
     @property
     def fingerprint(self) -> str:
-        about = f"{self.source.fingerprint}{self.order}{self.turns}{'m' if self.mirrored else ''}"
+        about = f"{self.source.fingerprint}{self.order}{self.turns}{'m' if self.mirrored else ''}{self.square or ''}"
         return hashlib.sha256(about.encode()).hexdigest()
+
+
+def _stretched(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    import cv2
+
+    smaller = width < picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ SAME = 0.3  # hand lengths: nearer than that, two sightings are one hand seen tw
 TURNCOAT = 0.25  # hand lengths that a sighting of the other side seems farther away
 LOST = 0.5  # [s] after which a track ends
 NEAR, SOON, FRAMES = 2.0, 1.0, 20.0  # hand lengths, seconds: what was there so near and lately weighs as so many frames
+CERTAIN = 0.9  # of the most that all frames of a track can say against a side
 OVERLAP = 3  # frames two tracks of one hand may share
 
 
@@ -70,7 +71,7 @@ def assign(frames: Sequence[Sequence[Sighting]], fps: float, sides: Sequence[str
     pieces = _pieces(frames, fps)
     given: dict[str, list[_Piece]] = {side: [] for side in sides}
     for piece in sorted(pieces, key=lambda piece: -abs(piece.votes)):
-        free = [side for side in sides if not _clash(piece, given[side])]
+        free = [side for side in sides if not _clash(piece, given[side]) and not _is_other(piece, side)]
         if free:
             given[max(free, key=lambda side: _belongs(piece, side, given[side], fps))].append(piece)
     count = len(frames)
@@ -118,8 +119,15 @@ def _once(seen: Sequence[Sighting]) -> list[Sighting]:
 
 
 def _clash(piece: _Piece, others: list[_Piece]) -> bool:
+    """Of two that are as short as that, as in a photograph, neither is the other one's echo."""
     mine = set(piece.at)
-    return any(len(mine.intersection(other.at)) > OVERLAP for other in others)
+    return any(len(mine.intersection(other.at)) > min(OVERLAP, max(len(mine), len(other.at)) // 2) for other in others)
+
+
+def _is_other(piece: _Piece, side: str) -> bool:
+    """Whether every frame is sure that it is the other hand: then it is a second person's before it is this one."""
+    votes = piece.votes if side == "right" else -piece.votes
+    return votes < -CERTAIN * len(piece.at)
 
 
 def _belongs(piece: _Piece, side: str, mine: list[_Piece], fps: float) -> float:

@@ -1,6 +1,6 @@
-"""How large a hand is, from what measures metres: a depth camera, or a second camera.
+"""How large a hand is, from what measures metres: a depth camera, a second camera, or a board of known size beside it.
 
-Either says where the landmarks of the palm are in some frames. A hand seen by one camera is as far away as it is large;
+Each says where the landmarks of the palm are in some frames. A hand seen by one camera is as far away as it is large;
 so what a hand of the usual size would have to be multiplied by, to be where it was measured to be, is its size. One
 number for a clip, the median over its frames; how far single frames are from it is how far single distances are off.
 """
@@ -16,6 +16,7 @@ from collectors.egocentric.depth import SKIN_SPREAD, palm_depths
 from collectors.egocentric.footage import Footage
 from collectors.egocentric.identity import Tracks
 from collectors.egocentric.metric import FEWEST, SHAPE_SPREAD, calibrate, lift
+from collectors.egocentric.over_board import OverBoard, palm_distances_over
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.stereo import beside, palm_distances, stereo_of
 from dataengine import hands
@@ -43,11 +44,17 @@ class Sized(NamedTuple):
 
 
 def sizes(
-    footage: Footage, tracks: Tracks, camera: Camera, settings: EgoSettings, tracker: HandTracker
+    footage: Footage,
+    tracks: Tracks,
+    camera: Camera,
+    settings: EgoSettings,
+    tracker: HandTracker,
+    over: OverBoard | None = None,
 ) -> dict[str, Sized]:
-    """By side, of the hands that could be measured, by what the settings name. Raises `SourceError`."""
+    """By side, of the hands that could be measured, by what the settings name. over: the board that is seen. Raises
+    `SourceError`."""
     found: dict[str, Sized | None] = {}
-    for side in settings.sides if settings.depth or settings.stereo else ():
+    for side in () if settings.hand_size else settings.sides:
         pixels = tracks.pixels[hands.SIDES.index(side)].astype(float)
         frames = _some(pixels)
         if not len(frames):
@@ -60,6 +67,12 @@ def sizes(
         elif settings.stereo:
             measured = palm_distances(stereo_of(settings.stereo), footage, pixels, side, camera, tracker)
             found[side] = sized(tracks, side, camera, measured, "stereo")
+        elif over is not None:
+            world = tracks.world[hands.SIDES.index(side)].astype(float)
+            measured, unsure = palm_distances_over(
+                over, camera.rays(pixels), world, right=side == "right", fps=footage.clip.fps
+            )
+            found[side] = sized(tracks, side, camera, measured, "board", unsure)
     return {side: each for side, each in found.items() if each is not None}
 
 

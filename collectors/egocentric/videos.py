@@ -14,12 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from collectors.egocentric.board import Board
 from collectors.egocentric.camera import Camera, camera_of
 from collectors.egocentric.columns import hand_columns
 from collectors.egocentric.faces import assumption, hides, look, prepared
 from collectors.egocentric.footage import PHOTOS, Footage, inside, open_footage
 from collectors.egocentric.identity import assign
-from collectors.egocentric.motion import assumptions, camera_columns, features
+from collectors.egocentric.motion import assumptions, camera_columns, features, over_board
 from collectors.egocentric.scale import sizes
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.sightings import sightings
@@ -115,9 +116,11 @@ class EgoVideos:
         tracker = _tracker(settings)
         seen = sightings(footage, tracker)
         tracks = assign(seen, clip.fps, settings.sides)
-        measured = sizes(footage, tracks, camera, settings, tracker)
+        wanted = settings.board if settings.motion == "board" or not settings.sized else None
+        over = over_board(footage, Board.said(wanted), camera) if wanted else None
+        measured = sizes(footage, tracks, camera, settings, tracker, over)
         made = hand_columns(tracks, camera, settings, clip.fps, measured)
-        moved = camera_columns(footage, seen, camera, settings.motion, tracker.version)
+        moved = camera_columns(footage, seen, camera, settings.motion, tracker.version, over)
         params = {"tracker": tracker.version, "cutoff_hz": settings.cutoff, "bridge_s": settings.bridge}
         assumed = tuple(map(str, _assumed(settings, camera)))
         shown = look(footage, settings.faces)  # the hands were tracked in the pictures as they are
@@ -239,8 +242,8 @@ def _assumed(settings: EgoSettings, camera: Camera) -> tuple[Assumption, ...]:
     if not settings.intrinsics:
         why = f"nobody says what lens this is; distances are ±{camera.spread:.0%} for that alone"
         found.append(Assumption("intrinsics", {"fx": round(camera.fx, 1), "fy": round(camera.fy, 1)}, why))
-    if settings.depth or settings.stereo:
-        why = "by depth" if settings.depth else "by a second camera"
+    if settings.depth or settings.stereo or (settings.board and not settings.sized):
+        why = "by depth" if settings.depth else "by a second camera" if settings.stereo else "beside the board"
         why += "; an average adult's where a hand is not seen enough"
         found.append(Assumption("hand_size", "measured", why))
     elif settings.hand_size is None:

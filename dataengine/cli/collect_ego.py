@@ -27,7 +27,10 @@ def ego(
     camera: Annotated[Path | None, typer.Option(help="YAML with fx, fy, cx, cy, width, height, distortion.")] = None,
     board: Annotated[
         str | None,
-        typer.Option(help="Inner corners of a chessboard that one video shows, 9x6: write the lens to STORE, a YAML."),
+        typer.Option(
+            help="A board that the videos show: 9x6:0.025, inner corners and m, or charuco:…. It says how large a hand "
+            "is that lies beside it; with STORE.yaml and one video, the lens is written there."
+        ),
     ] = None,
     cuts: Annotated[Path | None, typer.Option(help="A list of cuts to take, as this verb writes one.")] = None,
     retarget: Annotated[Path | None, typer.Option(help="YAML with the parameters of the stage `retarget`.")] = None,
@@ -41,7 +44,7 @@ def ego(
     from dataengine.doctor import require
     from dataengine.errors import ConfigError
 
-    if board is not None:
+    if board is not None and store.suffix in (".yaml", ".yml"):
         _lens(store, list(videos or []), board)
         return
     require("hands")
@@ -59,7 +62,7 @@ def ego(
     if not sources:
         raise ConfigError("collect ego takes videos, or --webcam: dataengine collect ego STORE VIDEO...")
     intrinsics = read_yaml(camera) if camera else {"fov": fov} if fov is not None else None
-    named: dict[str, Any] = {"task": task, "hand_size": hand_size, "intrinsics": intrinsics}
+    named: dict[str, Any] = {"task": task, "hand_size": hand_size, "intrinsics": intrinsics, "board": board}
     mapping = {key: value for key, value in named.items() if value is not None} | typed(set_)
     if model is not None:
         mapping["tracker_params"] = {**mapping.get("tracker_params", {}), "model": str(model.absolute())}
@@ -93,12 +96,13 @@ def ego(
 
 def _lens(path: Path, videos: list[Path], board: str) -> None:
     """Write the lens of the camera that filmed a board."""
-    from collectors.egocentric.board import Board, lens_of, write_lens
+    from collectors.egocentric.board import Board
+    from collectors.egocentric.board_lens import lens_of, write_lens
     from collectors.egocentric.footage import open_footage
     from dataengine.errors import ConfigError
 
-    if len(videos) != 1 or path.suffix not in (".yaml", ".yml"):
-        raise ConfigError("--board takes one video and writes a YAML file: collect ego lens.yaml board.mp4 --board 9x6")
+    if len(videos) != 1:
+        raise ConfigError(f"a lens is found from one video: collect ego {path.name} board.mp4 --board 9x6")
     lens = lens_of(open_footage(videos[0]), Board.said(board))
     write_lens(lens, path)
     said = f"{lens.views} views, corners {lens.error:.2f} px off, fx {lens.camera.fx:.1f} ±{lens.camera.spread:.2%}"

@@ -127,7 +127,9 @@ def _check_boxes(file: BinaryIO | RemoteFile, path: Path) -> list[tuple[int, int
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     if not container.streams.video:
         raise VideoError(path, "holds no video stream")
-    stream = container.streams.video[0]
+    # Not a picture for the cover that comes first, and of several films the one that players show.
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) else container.streams.video[0]
     context = stream.codec_context
     if context is None:  # no decoder: PyAV would crash on the first use
         raise VideoError(path, "its video is damaged or of a codec that this build of PyAV cannot decode")

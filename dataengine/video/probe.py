@@ -25,9 +25,10 @@ class VideoInfo:
     """A video file. codec: h264, av1, hevc, mpeg4, …. fps: exact where `constant`, else the average. frames: shown
     ones. kind: "depth" for grey of more than 8 bits. extradata_sha: over the codec's parameters, those inside the
     stream included; files are joined only when it is equal. rotation: degrees a player turns the picture; decoding
-    does not. tags: what else the container says (may name places, people, devices; never copied). reencoded: how
-    many frames the call that made this file had to encode anew. digest: `digest_of` its packets, where they were noted
-    when it was encoded; then it has no tags.
+    does not. aspect: width of a pixel over its height. others: films in the file that are not read. tags: what else the
+    container says (may name places, people, devices; never copied). reencoded: how many frames the call that made this
+    file had to encode anew. digest: `digest_of` its packets, where they were noted when it was encoded; then it has no
+    tags.
     """
 
     codec: str
@@ -43,6 +44,8 @@ class VideoInfo:
     constant: bool = True
     reordered: bool = False
     rotation: int = 0
+    aspect: Fraction = Fraction(1)
+    others: int = 0
     size: int = 0
     reencoded: int = 0
     digest: str = field(default="", compare=False)
@@ -60,12 +63,12 @@ def probe(path: str | Path, *, decode: bool = False) -> VideoInfo:
                 size = f"{picture.width}×{picture.height}, not {coding.width}×{coding.height}"
                 raise VideoError(path, f"frame {n} is {size}")
             rotation = int(picture.rotation)
-        tags, has_audio = reader.tags, reader.has_audio
-    return replace(info_of(index), has_audio=has_audio, tags=tags, rotation=rotation)
+        found = {name: getattr(reader, name) for name in ("tags", "has_audio", "aspect", "others")}
+    return replace(info_of(index), rotation=rotation, **found)
 
 
 def info_of(index: PacketIndex) -> VideoInfo:
-    """What the index of a file says about it; without sound, tags and rotation."""
+    """What the index of a file says about it; without sound, tags, rotation, aspect and others."""
     rate, coding = index.rate(), index.coding
     deep = coding.pix_fmt.startswith("gray") and VideoFormat(coding.pix_fmt).components[0].bits > 8
     return VideoInfo(

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av.error
@@ -21,6 +22,7 @@ from dataengine.errors import VideoError
 from dataengine.video.container import FileKey, file_key, open_video
 from dataengine.video.index import PacketIndex, index_of, keep_index
 
+COVER = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 _KEPT = 32  # opening takes as long as decoding ten small pictures
 
 
@@ -117,6 +119,18 @@ class Reader:
     @property
     def tags(self) -> dict[str, str]:
         return {**self._container.metadata, **self._stream.metadata}
+
+    @property
+    def aspect(self) -> Fraction:
+        """Width of a pixel over its height; 1 where the file does not say it, or nonsense."""
+        said = self._stream.sample_aspect_ratio
+        return said if said and Fraction(1, 4) <= said <= 4 else Fraction(1)
+
+    @property
+    def others(self) -> int:
+        """Further films in the file, no cover pictures."""
+        films = (each for each in self._container.streams.video if not each.disposition.value & COVER)
+        return sum(each.index != self._stream.index for each in films)
 
     @property
     def has_audio(self) -> bool:

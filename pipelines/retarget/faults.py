@@ -73,6 +73,12 @@ def track_faults(hand: Hand, point: np.ndarray, fps: float, trust: Trust) -> lis
     return found
 
 
+def camera_fault(hand: Hand, lost: np.ndarray) -> Fault:
+    """Where a hand is seen from a place that nobody knows. lost: `(T,)` bool."""
+    bad = hand.there & lost
+    return Fault(hand.side, "camera", bad, bad.astype(float), lambda _: "nothing says where the camera was")
+
+
 def arm_faults(side: str, followed: Followed, tolerance: Tolerance) -> list[Fault]:
     """Of the arm that follows a hand. A value is what is left over at the tool, place and turn, as a multiple of what
     may be."""

@@ -12,17 +12,26 @@ from dataengine.episode import Episode
 from dataengine.errors import ConfigError, EpisodeError
 from pipelines.retarget import gripper
 from pipelines.retarget.hand import Hand, Poses, read_hand
-from pipelines.retarget.placing import camera_poses, cameras_in_base, check_pose, down_to, in_workspace, up_to_scale
+from pipelines.retarget.placing import (
+    camera_lost,
+    camera_poses,
+    cameras_in_base,
+    check_pose,
+    down_to,
+    in_workspace,
+    up_to_scale,
+)
 from pipelines.retarget.pose import Orientation, Place, tool_poses
 
 
 class Motion(NamedTuple):
-    """One side over `T` frames. cameras: where the camera is in its world, None where it stands still. tool: its poses
-    in the base frame, or those of the palm of a robot's hand. opening: `(T,)` 0 to 1; closed: `(T,)` bool. calibration:
-    of the gripper."""
+    """One side over `T` frames. cameras: where the camera is in its world, None where it stands still; lost: `(T,)`
+    bool, where nothing says it. tool: its poses in the base frame, or those of the palm of a robot's hand. opening:
+    `(T,)` 0 to 1; closed: `(T,)` bool. calibration: of the gripper."""
 
     hand: Hand
     cameras: Poses | None
+    lost: np.ndarray
     tool: Poses
     opening: np.ndarray
     closed: np.ndarray
@@ -110,4 +119,4 @@ class Reading:
         calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at)
         opening = gripper.opening(distance, hand.there, calibration)
         closed = gripper.is_closed(opening, hand.there, self.close_below, self.open_above)
-        return Motion(hand, cameras, tool, opening, closed, calibration)
+        return Motion(hand, cameras, camera_lost(episode), tool, opening, closed, calibration)

@@ -26,6 +26,18 @@ def camera_poses(episode: Episode) -> Poses | None:
     return Poses(np.zeros_like(poses.point), poses.turn) if up_to_scale(episode) else poses
 
 
+def camera_lost(episode: Episode) -> np.ndarray:
+    """`(T,)` bool: nothing says where the camera is, and its pose only stands there for want of a better one."""
+    if hands.CAMERA_POSE not in episode.frames or hands.CAMERA_QUALITY not in episode.frames:
+        return np.zeros(episode.length, bool)
+    quality = np.asarray(episode.frames[hands.CAMERA_QUALITY])
+    if quality.size != episode.length:
+        raise EpisodeError(
+            episode.id, f"has shape {quality.shape}, a frame of it is (1,)", feature=hands.CAMERA_QUALITY
+        )
+    return quality.reshape(-1) == 0
+
+
 def up_to_scale(episode: Episode) -> bool:
     """Whether the camera went somewhere, and nobody knows how many metres."""
     feature = episode.features.get(hands.CAMERA_POSE)

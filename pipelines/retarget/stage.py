@@ -25,7 +25,7 @@ from pipelines.retarget.actions import Kind
 from pipelines.retarget.arm import Arm, Followed, Tolerance
 from pipelines.retarget.assumed import assumed
 from pipelines.retarget.cuts import CUTS, Cut, Fault, cut_table, good_and_breaks, stretches, too_short
-from pipelines.retarget.faults import Trust, arm_faults, finger_faults, track_faults
+from pipelines.retarget.faults import Trust, arm_faults, camera_fault, finger_faults, track_faults
 from pipelines.retarget.grasp import GRASP, grasp_table, grasps
 from pipelines.retarget.hand import PARTS
 from pipelines.retarget.motion import Motion, Reading
@@ -125,7 +125,11 @@ class Retarget(Reading):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (*(hands.column(side, part) for side in self.sides for part in PARTS), hands.CAMERA_POSE)
+        return (
+            *(hands.column(side, part) for side in self.sides for part in PARTS),
+            hands.CAMERA_POSE,
+            hands.CAMERA_QUALITY,
+        )
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -177,6 +181,8 @@ class Retarget(Reading):
             return
         trust = Trust(self.sigma, self.turn_sigma, self.jump)
         faults = [f for m in motions.values() for f in track_faults(m.hand, m.tool.point, episode.fps, trust)]
+        if self.space != "hand":  # there each row stands in its own camera's frame
+            faults += [camera_fault(m.hand, m.lost) for m in motions.values()]
         fingered = self._fingered(motions, faults, episode)
         for side, each in fingered.items():
             faults += finger_faults(side, each, self.finger_tolerance, self.finger_lag)

@@ -1,97 +1,60 @@
-"""A lens that is known, from pictures of a chessboard through it."""
+"""Boards as they are said, and their corners where they are in a picture."""
 
 from __future__ import annotations
-
-import functools
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
-from video_foreign import write_video
+from boards_made import above, picture
 
-from collectors.egocentric.board import Board, lens_of, write_lens
-from collectors.egocentric.camera import camera_of
-from collectors.egocentric.footage import Footage
-from dataengine.cli.collect_ego import ego
-from dataengine.episode import ArrayClip
-from dataengine.errors import ConfigError, SourceError
-from dataengine.guard import read_yaml
+from collectors.egocentric.board import Board
+from collectors.egocentric.camera import Camera
+from dataengine.errors import ConfigError
 
-BOARD = Board(8, 5, 0.03)
-MATRIX = np.array([[315.0, 0, 243.0], [0, 318.0, 177.0], [0, 0, 1]])
-BENT = np.array([-0.22, 0.06, 0.001, -0.0015, 0.0])
-SIZE = (480, 360)
+CAMERA = Camera(width=640, height=480, fx=520.0, fy=520.0, cx=319.5, cy=239.5)
+CHARUCO = "charuco:8x6:0.03:0.022:4x4_50"
+AT = (0.05, -0.28, 0.33)
 
 
-def straight(pixels: np.ndarray) -> np.ndarray:
-    """The rays of pixels `(N, 2)`."""
-    enough = (cv2.TERM_CRITERIA_COUNT, 40, 0.0)
-    return cv2.undistortPointsIter(pixels[:, None], MATRIX, BENT, np.eye(3), np.eye(3), enough)[:, 0]
+def seen(board: Board, at: tuple[float, float, float] = AT) -> np.ndarray:
+    return cv2.cvtColor(picture(board, CAMERA, above(at), np.array(at)), cv2.COLOR_RGB2GRAY)
 
 
-@functools.cache
-def rays_of_all() -> np.ndarray:
-    y, x = np.mgrid[: SIZE[1], : SIZE[0]].astype(np.float64)
-    return straight(np.stack([x, y], -1).reshape(-1, 2))
+def wanted(board: Board, at: tuple[float, float, float] = AT) -> np.ndarray:
+    """Where the corners are, `(N, 2)` [px]."""
+    return CAMERA.project((board.corners - np.array(at)) @ above(at))
 
 
-def seen(pose: np.ndarray) -> np.ndarray:
-    """`(H, W, 3)` uint8 of the board at a rotation vector and a place: every pixel's ray meets it. Edges are soft."""
-    rays = rays_of_all()
-    turn = Rotation.from_rotvec(pose[:3]).as_matrix()
-    normal, place = turn[:, 2], pose[3:]
-    ways = np.concatenate([rays, np.ones((len(rays), 1))], 1)
-    points = (ways * (normal @ place / (ways @ normal))[:, None] - place) @ turn
-    u, v = (points[:, :2] / BOARD.square).T
-    inside = (u > -1) & (v > -1) & (u < BOARD.columns) & (v < BOARD.rows)
-    grey = np.where(inside, 125 - 105 * np.tanh(8 * np.sin(np.pi * u) * np.sin(np.pi * v)), 230)
-    return np.repeat(grey.reshape(SIZE[1], SIZE[0], 1), 3, 2).astype(np.uint8)
+@pytest.mark.parametrize("said", ["8x5:0.03", CHARUCO])
+def test_corners_are_where_they_are(said: str) -> None:
+    board = Board.said(said)
+    marks = board.find(seen(board))
+    assert marks is not None and len(marks.ids) == board.columns * board.rows
+    off = np.linalg.norm(marks.pixels - wanted(board)[marks.ids], axis=1)
+    turned = np.linalg.norm(marks.pixels[::-1] - wanted(board)[marks.ids], axis=1)
+    assert min(off.max(), turned.max() if board.symmetric else np.inf) < 0.3
 
 
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    poses = []
-    for _ in range(20):
-        turn = rng.uniform(-0.5, 0.5, 3)
-        middle = np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.32, 0.45)])
-        poses.append(np.concatenate([turn, middle - Rotation.from_rotvec(turn).apply([0.105, 0.06, 0])]))
-    return np.stack([seen(pose) for pose in poses])
+def test_half_a_charuco_board_is_enough_and_half_a_chessboard_is_not() -> None:
+    charuco, chess = Board.said(CHARUCO), Board.said("8x5:0.03")
+    for board in (charuco, chess):
+        half = seen(board)
+        half[:, :300] = 128  # an arm
+        marks = board.find(half)
+        if board is chess:
+            assert marks is None
+        else:
+            assert marks is not None and 6 <= len(marks.ids) < 35
+            assert np.linalg.norm(marks.pixels - wanted(board)[marks.ids], axis=1).max() < 0.3
+    assert charuco.find(seen(chess)) is None and chess.find(seen(charuco)) is None
+    line = seen(charuco)
+    line[:, : int(wanted(charuco).reshape(5, 7, 2)[:, 5, 0].max()) + 12] = 128
+    assert charuco.find(line) is None  # at most a line of corners is left
 
 
-def footage(pictures: np.ndarray) -> Footage:
-    return Footage(Path("board.mp4"), ArrayClip(pictures, 10.0), "abc", ())
-
-
-def test_a_known_lens_comes_back_and_the_camera_reads_it(pictures: np.ndarray, tmp_path: Path) -> None:
-    lens = lens_of(footage(pictures), BOARD)
-    camera = lens.camera
-    assert camera.fx == pytest.approx(315, rel=0.01) and camera.fy == pytest.approx(318, rel=0.01)
-    assert camera.cx == pytest.approx(243, abs=2) and camera.cy == pytest.approx(177, abs=2)
-    assert lens.error < 0.3 and lens.views >= 8 and 0.0005 < camera.spread < 0.01
-    write_lens(lens, tmp_path / "lens.yaml")
-    again = camera_of(read_yaml(tmp_path / "lens.yaml"), *SIZE)
-    edge = np.array([[25.0, 25.0], [455.0, 25.0], [240.0, 180.0], [450.0, 335.0]])
-    np.testing.assert_allclose(again.rays(edge), straight(edge), atol=0.004)
-    with pytest.raises(SourceError, match="is there already"):
-        write_lens(lens, tmp_path / "lens.yaml")
-
-
-def test_a_board_seen_from_one_side_says_what_is_missing(pictures: np.ndarray) -> None:
-    with pytest.raises(SourceError, match=r"in 1 different views; 8 are needed"):
-        lens_of(footage(np.repeat(pictures[:1], 12, 0)), BOARD)
-    with pytest.raises(SourceError, match=r"9x6 inner corners in 0 different views"):
-        lens_of(footage(pictures[:3]), Board(9, 6))
-
-
-def test_the_command_writes_the_lens(pictures: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    film = write_video(tmp_path, pictures, options={"crf": "10"})
-    ego(tmp_path / "lens.yaml", [film], board="8x5:0.03")
-    assert "views" in capsys.readouterr().out and read_yaml(tmp_path / "lens.yaml")["width"] == 480
-    with pytest.raises(ConfigError, match="one video"):
-        ego(tmp_path / "store", [film], board="8x5")
-    for wrong in ("8", "2x5", "8x5:9", "8x5:x", "axb"):
-        with pytest.raises(ConfigError, match=r"9x6:0\.025|3 to 40"):
+def test_what_is_no_board_is_refused() -> None:
+    for wrong in ("8", "2x5", "8x5:9", "8x5:x", "axb", "charuco:8x6", "charuco:8x6:0.03:0.03:4x4_50", "8x5:0.0000001"):
+        with pytest.raises(ConfigError, match=r"9x6:0\.025|3 to 40|smaller than its squares"):
             Board.said(wrong)
+    with pytest.raises(ConfigError, match="more markers than the dictionary"):
+        Board.said("charuco:20x20:0.03:0.02:4x4_50")

@@ -102,3 +102,18 @@ def test_only_the_hands_there_may_be() -> None:
 def test_nothing_to_see_is_nothing_found(count: int) -> None:
     tracks = assign([[] for _ in range(count)], 30.0)
     assert tracks.pixels.shape == (2, count, 21, 2) and np.isnan(tracks.pixels).all() and tracks.others == 0
+
+
+def test_both_hands_of_a_photograph_are_found_and_a_hands_echo_stays_its_echo() -> None:
+    pair = [sighting((300, 300), right=True), sighting((480, 300), right=False, score=0.89)]
+    for seen in (pair, pair[::-1]):
+        tracks = assign([seen], 30.0)
+        assert np.isfinite(tracks.pixels).all() and tracks.others == 0
+        assert middles(tracks, "left")[0] == pytest.approx(pair[1].pixels.mean(0))
+    alike = assign([[pair[0], sighting((480, 300), right=True, score=0.9)]], 30.0)
+    assert np.isfinite(alike.pixels).all()  # a person has one of each, and names are wrong at times
+    strange = assign([[sighting((x, 300), right=True, score=0.98) for x in (300, 480)]], 30.0)
+    assert not np.isfinite(strange.pixels[0]).any() and strange.others == 1  # somebody else's
+    long = [[sighting((300, 300), right=True)] for _ in range(60)]
+    long[30].append(sighting((380, 300), right=True, score=0.6))
+    assert not np.isfinite(assign(long, 30.0).pixels[0]).any()

@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 from video_foreign import by_hand, moving, write_video
 
@@ -233,3 +234,73 @@ def test_pipes_and_what_may_not_be_read_among_pictures(tmp_path: Path, monkeypat
     monkeypatch.setattr(footages.Path, "open", denied)
     with pytest.raises(SourceError, match=r"1\.png: Permission denied"):
         open_footage(tmp_path)
+
+
+def with_pixels(path: Path, aspect: Fraction) -> Path:
+    """The same film, its pixels said to be so much wider than high."""
+    said = path.with_name(f"wide_{path.name}")
+    with av.open(str(path)) as source, av.open(str(said), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio = aspect
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("aspect", "turned"), [(Fraction(4, 3), False), (Fraction(1, 2), False), (Fraction(4, 3), True)]
+)
+def test_pixels_that_are_not_square_are_made_square(tmp_path: Path, aspect: Fraction, turned: bool) -> None:
+    plain = write_video(tmp_path, FRAMES)
+    path = with_pixels(plain, aspect)
+    if turned:
+        with_matrix(path, 0, 1, -1, 0)
+    footage = open_footage(path)
+    wide = 2 * round(32 * aspect)
+    assert (footage.clip.height, footage.clip.width) == ((wide, 48) if turned else (48, wide))
+    assert any(f"{wide}×48" in note and str(aspect) in note for note in footage.notes)
+    found = shown(footage.clip)
+    assert found.shape == (12, footage.clip.height, footage.clip.width, 3)
+    upright = np.stack([picture.transpose(1, 0, 2)[::-1] for picture in found]) if turned else found
+    want = np.stack([Image.fromarray(p).resize((wide, 48), Image.Resampling.BILINEAR) for p in by_hand(plain)])
+    assert np.abs(upright.astype(int) - want.astype(int)).mean() < 3
+    assert footage.clip.fingerprint != open_footage(plain).clip.fingerprint
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_of_several_films_the_one_that_players_show_is_read_and_the_rest_is_said(tmp_path: Path, chosen: int) -> None:
+    films = [write_video(tmp_path, FRAMES[::step], name=f"{step}.mp4") for step in (1, 2)]
+    both = tmp_path / "both.mkv"
+    with av.open(str(both), "w") as target:
+        opened = [av.open(str(each)) for each in films]
+        streams = [target.add_stream_from_template(each.streams.video[0]) for each in opened]
+        for number, stream in enumerate(streams):
+            stream.disposition = (Disposition.default if number == chosen else Disposition(0)).value
+        for source, stream in zip(opened, streams, strict=True):
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+            source.close()
+    footage = open_footage(both)
+    np.testing.assert_array_equal(shown(footage.clip), by_hand(films[chosen]))
+    assert "1 further videos in the file were left out" in footage.notes
+
+
+def test_a_cover_picture_is_no_film(tmp_path: Path) -> None:
+    film = write_video(tmp_path, FRAMES)
+    path = tmp_path / "covered.mp4"
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        cover = target.add_stream("mjpeg", 30, width=16, height=16, pix_fmt="yuvj420p")
+        cover.disposition = Disposition.attached_pic.value
+        stream = target.add_stream_from_template(source.streams.video[0])
+        target.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    footage = open_footage(path)
+    np.testing.assert_array_equal(shown(footage.clip), by_hand(film))
+    assert not any("further videos" in note for note in footage.notes)

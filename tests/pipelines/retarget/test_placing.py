@@ -12,7 +12,7 @@ from dataengine import hands
 from dataengine.episode import Episode, Feature
 from dataengine.errors import EpisodeError
 from pipelines.retarget.hand import Poses
-from pipelines.retarget.placing import camera_poses, up_to_scale
+from pipelines.retarget.placing import camera_lost, camera_poses, up_to_scale
 from pipelines.retarget.stage import Retarget
 
 
@@ -58,3 +58,21 @@ def test_a_camera_that_only_turned_needs_no_scale(made: SimpleNamespace) -> None
 
 def _walking(made: SimpleNamespace) -> Episode:
     return made.episode_of(made.tool_path(), camera=made.tool_path(seed=8), moving=True)
+
+
+def test_frames_in_which_nothing_says_where_the_camera_is_are_cut_out(made: SimpleNamespace) -> None:
+    walks = _walking(made)
+    quality = np.ones(walks.length, np.float32)
+    quality[20:26] = 0
+    unsure = walks.with_columns(
+        {hands.CAMERA_QUALITY: Feature("float32", (1,), role="other")}, {hands.CAMERA_QUALITY: quality}
+    )
+    world = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    found = [each for each in Retarget(world=world, shortest=0.1).run(iter([unsure])) if isinstance(each, Episode)]
+    assert [each.length for each in found] == [20, walks.length - 26]
+    (cut,) = found[0].labels["retarget_cuts"].table.to_pylist()
+    assert (cut["start"], cut["stop"], cut["reason"]) == (20, 26, "camera") and "where the camera was" in cut["text"]
+    (whole,) = Retarget(space="hand").run(iter([unsure]))  # its rows stand in their own camera's frame
+    assert isinstance(whole, Episode) and whole.length == walks.length
+    with pytest.raises(EpisodeError, match=r"a frame of it is \(1,\)"):
+        camera_lost(replace(unsure, frames={**unsure.frames, hands.CAMERA_QUALITY: quality[:-1]}))
