@@ -27,6 +27,7 @@ NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hub": (("huggingface_hub", "starlette", "uvicorn", "PIL"), ()),
     "collect": (("mcap", "mink", "daqp", "mujoco", "starlette", "uvicorn", "websockets", "cryptography", "segno"), ()),
     "hands": (("mediapipe", "cv2", "scipy"), ("libEGL.so.1", "libGLESv2.so.2")),
+    "vlm": (("openai",), ()),
     "train": (("torch", "safetensors"), ()),
     "lerobot": (("lerobot",), ()),
 }
