@@ -1,7 +1,7 @@
 // The live pictures: one figure per camera, the newest picture drawn as soon as it is there, and acknowledged.
 
 import { keepLaidOut } from "./layout.js";
-import { put } from "./show.js";
+import { put } from "./element.js";
 
 const LIVE = 1;
 const TEXT = new TextDecoder();

@@ -1,6 +1,6 @@
 // Everything a person can want, by button, key, pedal or gamepad: one way to the session for all of them.
 
-import { $, put } from "./show.js";
+import { $, put } from "./element.js";
 
 const NEXT = {
   ready: ["next", "Start recording"], recording: ["next", "Stop"], review: ["next", "Keep"],

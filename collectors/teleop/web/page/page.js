@@ -1,6 +1,7 @@
 // The page of one sitting: what the session tells goes to the screen, what a person does goes to the session.
 
 import { Cameras } from "./cameras.js";
+import { $, put } from "./element.js";
 import { Gamepad } from "./gamepad.js";
 import { Inputs, shortest } from "./inputs.js";
 import { Keyboard } from "./keyboard.js";
@@ -9,7 +10,7 @@ import { Orders } from "./orders.js";
 import { Phone } from "./phone.js";
 import { Pointer, Touch } from "./pointer.js";
 import { drawCode } from "./qr.js";
-import { $, put, sentence, showFigures, showStatus } from "./show.js";
+import { sentence, showFigures, showStatus } from "./show.js";
 import { Sound } from "./sound.js";
 import { Review } from "./verdict.js";
 

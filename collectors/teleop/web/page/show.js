@@ -1,20 +1,8 @@
 // From a status to what stands on the page. Text is set as text, and only where it changed.
 
 import { cameraName } from "./cameras.js";
+import { $, make, put } from "./element.js";
 import { keyName } from "./keyboard.js";
-
-export const $ = (id) => document.getElementById(id);
-
-export function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-export function make(kind, text = "", style = "") {
-  const element = document.createElement(kind);
-  if (text) element.textContent = text;
-  if (style) element.className = style;
-  return element;
-}
 
 const PHASES = {
   starting: "Starting", approach: "Going to the start", ready: "Ready", recording: "Recording", review: "Keep or discard?",

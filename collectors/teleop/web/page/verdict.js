@@ -1,6 +1,6 @@
 // What the checks say about the episode under review, and what came of the whole sitting.
 
-import { make } from "./show.js";
+import { make } from "./element.js";
 
 const seconds = (value) => `${value.toFixed(1)} s`;
 
