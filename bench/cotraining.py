@@ -73,6 +73,7 @@ def main() -> None:
     }
     for name, (store, shares) in kinds.items():
         attempts: list[Attempt] = []
+        single: list[float] = []
         for seed in range(args.seeds):
             config = PolicyConfig(steps=args.steps, seed=seed, shares=shares, holdout=0.0, image_size=64)
             run = args.work / f"{name}-{seed}"
@@ -82,7 +83,8 @@ def main() -> None:
                 params={"arm": ARM, "cameras": ["front"]}, image_size=SIZE,
             )  # fmt: skip
             attempts += found.attempts
-        figures[name] = Rate.of(attempts).to_json()
+            single.append(Rate.of(found.attempts).to_json()["success"])
+        figures[name] = {**Rate.of(attempts).to_json(), "by_training": single}
     figures |= {"steps": args.steps, "trainings": args.seeds}
     record("cotraining", figures, met=None)
 

@@ -67,7 +67,7 @@ def main() -> None:
             "growth": round(growth, 3),
         }
         if asked.mediapipe:
-            print(json.dumps(figures))
+            record("hands_long_mediapipe", figures, met=growth <= GROWTH, module="hands_long")
             return
         whole = Run(place, f"m{asked.minutes}", flow, folders[asked.minutes])
         killed = Run(place, "killed", flow, folders[asked.minutes])
