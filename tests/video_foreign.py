@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
 Write = Callable[..., Path]
 
@@ -76,3 +77,19 @@ def write_video(
             container.mux(audio.encode(beep))
             container.mux(audio.encode(None))
     return path
+
+
+def with_message(path: Path, text: str, name: str = "told.mp4") -> Path:
+    """The same stream with a message in its first packet, by FFmpeg's own filter."""
+    target = path.with_name(name)
+    with av.open(str(path)) as source, av.open(str(target), "w") as made:
+        stream = made.add_stream_from_template(source.streams.video[0])
+        tell = BitStreamFilterContext(
+            f"h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+{text}", source.streams.video[0], stream
+        )
+        for packet in [*source.demux(video=0), None]:
+            if packet is None or packet.dts is not None:
+                for each in tell.filter(packet):
+                    each.stream = stream
+                    made.mux(each)
+    return target

@@ -21,6 +21,7 @@ from collectors.egocentric.upright import turns_of
 from dataengine.episode import Clip, ClipOf
 from dataengine.errors import SourceError, VideoError
 from dataengine.video import VideoClip, probe_guarded
+from dataengine.video.user_data import user_data
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LARGEST = 64_000_000  # pixels of one picture; 8K has half of it
@@ -96,6 +97,9 @@ def _video(path: Path, fps: float | None) -> Footage:
         notes.append(f"tags of the file were left out: {', '.join(tags)}")
     clip = replace(clip, fps=rate)
     changed = not even or turns or mirrored or square
+    if not changed and (hidden := user_data(path)):
+        changed = True  # copied packets would carry it along
+        notes.append(f"data between its pictures was left out, in {hidden} packets: it is encoded anew")
     seen: Clip = Seen(clip, tuple(order.tolist()), turns, mirrored, square) if changed else clip
     return Footage(path, seen, _sha256([path]), tuple(notes))
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from dataengine.errors import VideoError
 from dataengine.store import Store
 from dataengine.video import probe
+from dataengine.video.user_data import user_data
 
 Level = Literal["refuse", "warn", "tell"]
 
@@ -142,6 +143,9 @@ def _videos(staged: Path) -> Iterator[Finding]:
             continue
         if info.has_audio:
             yield Finding("refuse", "carries sound", name, "convert it again: sound is dropped then")
+        if hidden := user_data(path):
+            mend = "it may say where it was filmed; encode the videos anew"
+            yield Finding("warn", f"carries a camera's own data between its pictures, in {hidden} packets", name, mend)
         for key, value in info.tags.items():
             if any(tag in key.lower() for tag in LOCATION_TAGS):
                 yield Finding(

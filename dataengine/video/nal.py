@@ -54,6 +54,13 @@ def is_parameter_set(codec: str, unit: bytes) -> bool:
     return unit[0] & 31 in (7, 8) if codec == "h264" else (unit[0] >> 1) & 63 in (32, 33, 34)
 
 
+def is_message(codec: str, unit: bytes) -> bool:
+    """Supplemental enhancement information; HEVC has it before the pictures and after them."""
+    if not unit:
+        return False
+    return unit[0] & 31 == 6 if codec == "h264" else (unit[0] >> 1) & 63 in (39, 40)
+
+
 def header_sets(codec: str, extradata: bytes) -> list[bytes]:
     """The parameter sets in a stream's extradata, in order; none where it is damaged."""
     if length_size(codec, extradata) is None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from face_made import install, scene
 from PIL import Image
-from video_foreign import packet_hashes, write_video
+from video_foreign import packet_hashes, with_message, write_video
 
 from collectors.egocentric.footage import Seen
 from collectors.egocentric.videos import EgoVideos
@@ -85,6 +85,26 @@ def turned(path: Path) -> Path:
     return path
 
 
+def dashcam(path: Path) -> Path:
+    """The same film; it says between its pictures too where it is, and has its sound and tags beside it."""
+    stream = with_message(write_video(path.parent, scene(40, 0, 40), name="plain.mp4"), PLACE, "stream.mp4")
+    target = path.with_name("dashcam.mp4")
+    with (
+        av.open(str(stream)) as pictures,
+        av.open(str(path)) as rest,
+        av.open(str(target), "w", options={"movflags": "use_metadata_tags"}) as made,
+    ):
+        made.metadata.update(TAGS)
+        parts = [(pictures, pictures.streams.video[0]), (rest, rest.streams.audio[0])]
+        copies = [made.add_stream_from_template(given) for _, given in parts]
+        for (source, given), copy in zip(parts, copies, strict=True):
+            for packet in source.demux(given):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    made.mux(packet)
+    return target
+
+
 def tells(path: Path) -> list[bytes]:
     return [secret for secret in SECRETS if secret in path.read_bytes()]
 
@@ -119,10 +139,11 @@ def test_the_phones_video_does_tell(tmp_path: Path) -> None:
     [
         (lambda path: path, {}, VideoClip),
         (turned, {}, Seen),
+        (dashcam, {}, Seen),
         (lambda path: path, {"fps": 15}, Seen),
         (lambda path: path, {"faces": {"detector": "red"}}, None),
     ],
-    ids=["copied", "turned", "another rate", "faces hidden"],
+    ids=["copied", "turned", "between the pictures", "another rate", "faces hidden"],
 )
 def test_nothing_of_it_is_stored(tmp_path: Path, change: Change, mapping: dict, kind: type | None) -> None:
     path = change(phone(tmp_path / "videos"))

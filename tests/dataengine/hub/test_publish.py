@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from huggingface_hub import HfApi, snapshot_download
+from video_foreign import moving, with_message, write_video
 
 from dataengine.episode import ArrayClip, Episode, Feature, Label, Meta, Step
 from dataengine.errors import ConfigError, DataEngineError, Refused
@@ -21,6 +22,7 @@ from dataengine.hub.croissant import make_croissant
 from dataengine.hub.publish import Publish
 from dataengine.hub.server import serving
 from dataengine.store import Store
+from dataengine.video import VideoClip
 
 CAMERA = "observation.images.front"
 FEATURES = {
@@ -142,6 +144,17 @@ def test_people_and_places_are_told_without_being_obeyed(tmp_path: Path) -> None
     told = {f["level"]: f["what"] for f in report["findings"]}
     assert told["tell"] == r"names who operated the robot: 'me\x1b[31m\n# head'"
     assert told["warn"] == "says where on earth something is"
+
+
+def test_what_a_camera_hides_between_the_pictures_is_told(tmp_path: Path) -> None:
+    film = write_video(tmp_path, moving(6, 32, 48), rate=10, options={"bf": "0"})
+    told = with_message(film, "+48.1+011.5")
+    clip = VideoClip.from_file(told)
+    path = store_of(tmp_path / "s", replace(episode(1), clips={CAMERA: clip}))
+    report = Publish("local/cubes", licence="mit", dry_run=True).run(path, tmp_path / "o")
+    assert [f["what"] for f in report["findings"] if f["where"].endswith(".mp4")] == [
+        "carries a camera's own data between its pictures, in 1 packets"
+    ]
 
 
 def test_an_upload_that_broke_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
