@@ -9,11 +9,14 @@ skeleton: 21 of them are the landmarks that `dataengine.hands` numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from converters.hand_camera import pinhole_of
+from converters.hand_clock import size_fault
 from converters.hand_columns import (
     CAMERA,
     MOST_FRAMES,
@@ -27,6 +30,7 @@ from converters.hand_columns import (
     seen_from,
     sha256,
 )
+from converters.hand_sequences import unwalkable
 from dataengine import hands
 from dataengine.episode import Episode, Meta, Step, episode_id
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
@@ -47,7 +51,8 @@ JOINTS = (
     *(f"Thumb{joint}" for joint in ("Knuckle", "IntermediateBase", "IntermediateTip", "Tip")),
     *(f"{f}{joint}" for f in _FINGERS.values() for joint in ("Knuckle", "IntermediateBase", "IntermediateTip", "Tip")),
 )
-KEYS = ("format", "fps", "task", "embodiment", "licence")
+KEYS = ("format", "fps", "task", "embodiment", "licence", "width", "height")
+LOOKED = 20  # files that are tried before a folder is none of these
 
 
 class EgoDex:
@@ -59,9 +64,13 @@ class EgoDex:
 
     def sniff(self, path: Path) -> bool:
         try:
-            return any(_is_egodex(file) for file in _files(path)[:1])
+            return any(_is_egodex(file) for file in _files(path)[:LOOKED])
         except (OSError, DataEngineError):
             return False
+
+    def refusal(self, path: Path) -> SourceError | None:
+        """Why a folder with HDF5 files cannot be looked through."""
+        return unwalkable(path, lambda name: name.endswith(SUFFIX))
 
     def plan(self, path: Path, mapping: Mapping[str, Any] | None = None, *, hashed: bool = True) -> Plan:
         """Raises `SourceError` where nothing can be used, `ConfigError` for the mapping."""
@@ -70,6 +79,9 @@ class EgoDex:
             raise ConfigError(f"egodex: there is no {sorted(unknown)[0]!r} in its mapping, only {', '.join(KEYS)}")
         if given.get("format", self.name) != self.name:
             raise ConfigError(f"the mapping was written for {given['format']!r}, this source is {self.name!r}")
+        measured = {side: given.get(side) for side in ("width", "height")}
+        if any(n is not None and not (isinstance(n, int) and 0 < n < 1 << 16) for n in measured.values()):
+            raise ConfigError("egodex: width and height, of the pictures that camera/intrinsic is of, are whole pixels")
         files = _files(path)
         base = path if path.is_dir() else path.parent
         refs = [_ref(file, base, given.get("task"), hashed) for file in files]
@@ -86,7 +98,7 @@ class EgoDex:
             fps=fps,
             features=features(info),
             episodes=tuple(refs),
-            mapping={"format": self.name, "fps": fps, **{k: given.get(k) for k in ("task", "embodiment", "licence")}},
+            mapping={"format": self.name, "fps": fps, **{k: given.get(k) for k in KEYS[2:]}},
             assumptions=(Assumption("sigma", [SIGMA, TURN], UNSAID),),
             embodiment=given.get("embodiment") or "human_hands",
             licence=given.get("licence"),
@@ -98,10 +110,12 @@ class EgoDex:
         if sha256(file) != ref.extra["sha256"]:
             raise EpisodeError(ref.name, f"{file.name} has changed since it was planned")
         clip = VideoClip.from_file(video, fps=plan.fps)
-        with open_hdf5(file) as source:
-            columns, intrinsic = _columns(source, file, ref.name)
         if clip.length != ref.length:
             raise EpisodeError(ref.name, f"{video.name} has {clip.length} pictures, {file.name} {ref.length} poses")
+        with open_hdf5(file) as source:
+            matrix = _matrix(source, file, ref.name, clip, plan.mapping)
+            columns = _columns(source, matrix, ref.name)
+        intrinsic = {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
         return Episode(
             id=episode_id(ref.extra["sha256"], "egodex"),
             fps=plan.fps,
@@ -133,8 +147,11 @@ def _parts(file: Path, base: Path) -> tuple[str, ...]:
 
 
 def _is_egodex(file: Path) -> bool:
-    with open_hdf5(file) as source:
-        return "camera/intrinsic" in source and any(f"transforms/{side}Hand" in source for side in hands.SIDES)
+    try:
+        with open_hdf5(file) as source:
+            return "camera/intrinsic" in source and any(f"transforms/{side}Hand" in source for side in hands.SIDES)
+    except (OSError, DataEngineError):  # the others may be whole
+        return False
 
 
 def _ref(file: Path, base: Path, task: str | None, hashed: bool) -> EpisodeRef:
@@ -169,39 +186,64 @@ def _sized(ref: EpisodeRef, base: Path, size: tuple[int, int]) -> EpisodeRef:
 
 
 def _told(source: h5py.File) -> str:
-    """The description, the second one where the file says so."""
-    attributes = source.attrs
-    which = "llm_description2" if str(attributes.get("which_llm_description", "1")) == "2" else "llm_description"
-    text = attributes.get(which, attributes.get("llm_description", ""))
-    return text if isinstance(text, str) else ""
+    """The model's description, the second one where the file says so; the annotator's where there is none."""
+    second = _text(source, "which_llm_description") == "2" and _text(source, "llm_type") in ("", "reversible")
+    wanted = (*(["llm_description2"] if second else []), "llm_description", "description")
+    return next(filter(None, (_text(source, name) for name in wanted)), "")
 
 
-def _columns(source: h5py.File, file: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Columns of both hands and the camera, and the intrinsics."""
-    matrix = np.asarray(_numbers(source, "camera/intrinsic", name), np.float64)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
-        raise EpisodeError(name, f"{file.name}: camera/intrinsic is no matrix of a camera")
+def _text(source: h5py.File, name: str) -> str:
+    """Of an attribute; "" where there is none, it is no text, or it says None."""
+    try:
+        said = source.attrs.get(name)
+    except (OSError, TypeError, ValueError):  # of a type that h5py does not read
+        return ""
+    if isinstance(said, bytes):
+        said = said.decode("utf-8", "replace")
+    said = str(said).strip() if isinstance(said, str | int | np.integer) else ""
+    return "" if said == "None" else said
+
+
+def _matrix(source: h5py.File, file: Path, name: str, clip: VideoClip, mapping: Mapping[str, Any]) -> np.ndarray:
+    """`(3, 3)` of the camera for the video's pictures."""
+    found = _numbers(source, "camera/intrinsic", name)
+    if found.shape != (3, 3):
+        raise EpisodeError(name, f"{file.name}: camera/intrinsic has shape {found.shape}, not (3, 3)")
+    try:
+        lens = pinhole_of(np.asarray(found, np.float64))
+        return replace(lens, width=mapping.get("width"), height=mapping.get("height")).matrix(clip.width, clip.height)
+    except ConfigError as error:
+        raise EpisodeError(name, f"{file.name}: {error}") from error
+
+
+def _columns(source: h5py.File, matrix: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    """Columns of both hands and the camera. matrix: `(3, 3)` of the camera."""
     camera = _poses(source, "camera", name)
     count = len(camera)
     there = {side: f"transforms/{side}Hand" in source for side in hands.SIDES}
     landmarks = {
-        side: np.stack([_poses(source, f"{side}{joint}", name, count)[:, :3, 3] for joint in JOINTS], 1)
+        side: np.stack([_poses(source, f"{side}{joint}", name, count)[:, :3, 3].copy() for joint in JOINTS], 1)
         for side, present in there.items()
         if present
     }
+    sures = {side: _confidence(source, side, count, name) for side in landmarks}
+    for side, points in landmarks.items():
+        if why := size_fault(points[sures[side] >= SURE]):
+            raise EpisodeError(name, f"the {side} hand is none: {why}")
     seen = {side: seen_from(camera, points) for side, points in landmarks.items()}
     # ARKit's cameras look along -z with y up; the files are said to be turned, and what is before the camera tells.
-    if seen and np.median(np.concatenate([points[..., 2].ravel() for points in seen.values()])) < 0:
+    # A hand that was not found is anywhere.
+    ahead = [points[sures[side] >= SURE][..., 2].ravel() for side, points in seen.items()]
+    if sum(map(len, ahead)) and np.median(np.concatenate(ahead)) < 0:
         camera = camera @ np.diag([1.0, -1.0, -1.0, 1.0])
         seen = {side: seen_from(camera, points) for side, points in landmarks.items()}
     columns: dict[str, np.ndarray] = {}
     for side in hands.SIDES:
-        points = seen.get(side)
-        sure = np.zeros(count) if points is None else _confidence(source, side, count, name)
+        points, sure = seen.get(side, np.zeros((count, 21, 3))), sures.get(side, np.zeros(count))
         tracked = np.where(sure >= SURE, hands.SEEN, hands.ABSENT)
-        columns |= hand_columns(side, np.zeros((count, 21, 3)) if points is None else points, tracked, sure, matrix)
+        columns |= hand_columns(side, points, tracked, sure, matrix)
     columns[hands.CAMERA_POSE] = camera_column(camera)
-    return columns, {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
+    return columns
 
 
 def _numbers(source: h5py.File, key: str, name: str) -> h5py.Dataset:
@@ -211,7 +253,11 @@ def _numbers(source: h5py.File, key: str, name: str) -> h5py.Dataset:
     found = source.get(key)
     if found is None:
         raise EpisodeError(name, f"has no {key}")
-    if not isinstance(found, h5py.Dataset) or found.shape is None or found.dtype.kind not in "biuf":
+    try:
+        kind = found.dtype.kind if isinstance(found, h5py.Dataset) and found.shape is not None else ""
+    except (TypeError, ValueError):  # a type that numpy does not have
+        kind = ""
+    if not kind or kind not in "biuf":
         raise EpisodeError(name, f"{key} holds no numbers")
     return found
 
@@ -224,9 +270,13 @@ def _poses(source: h5py.File, joint: str, name: str, count: int | None = None) -
     poses = np.asarray(source[key], np.float64)
     if not np.isfinite(poses).all():
         raise EpisodeError(name, f"{key} holds NaN or Inf", frame=int(np.argmin(np.isfinite(poses).all((1, 2)))))
+    if len(poses) and (far := np.abs(poses).max()) >= 1e6:
+        raise EpisodeError(name, f"{key} holds {far:.3g}: places are metres")
     turn = poses[:, :3, :3]
     if np.abs(turn @ turn.swapaxes(1, 2) - np.eye(3)).max() > 1e-2 or (np.linalg.det(turn) < 0).any():
         raise EpisodeError(name, f"{key} holds what is no rotation")
+    if np.abs(poses[:, 3] - [0, 0, 0, 1]).max() > 1e-3:
+        raise EpisodeError(name, f"{key} holds no poses in a world: their last row is 0 0 0 1")
     return poses
 
 
@@ -235,7 +285,7 @@ def _confidence(source: h5py.File, side: str, count: int, name: str) -> np.ndarr
     key = f"confidences/{side}Hand"
     if key not in source:
         return np.ones(count)
-    sure = np.asarray(_numbers(source, key, name), np.float64)
-    if sure.shape != (count,) or not np.isfinite(sure).all():
-        raise EpisodeError(name, f"{key} has shape {sure.shape} or NaN, not {count} numbers")
+    found = _numbers(source, key, name)
+    if found.shape != (count,) or not np.isfinite(sure := np.asarray(found, np.float64)).all():
+        raise EpisodeError(name, f"{key} has shape {found.shape} or NaN, not {count} numbers")
     return np.clip(sure, 0, 1)

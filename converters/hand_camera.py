@@ -10,7 +10,11 @@ in `camera.yaml` (or `.yml`, `.json`) in the folder of the video, or under `came
     width: 1024              # of the pictures these were measured in; those of the video by default
     height: 1024
     T_device_camera: [x, y, z, qx, qy, qz, qw]   # or 4×4: the camera's pose in the device's frame [m]; its axes are
-                                                 # those of the picture as it is stored, x right, y down, z forward
+                                                 # those of the picture, x right, y down, z forward. Or as headsets
+                                                 # write it: {translation_xyz: …, quaternion_wxyz: …} (HOT3D), or
+                                                 # {Translation: …, UnitQuaternion: [w, [x, y, z]]} (Project Aria)
+    turned: 0                # degrees clockwise that the pictures were turned by since all of this was measured: 90 for
+                             # a calibration of Aria's `camera-rgb` and a video of `vrs_to_mp4`, which puts it upright
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -30,12 +34,16 @@ from dataengine.guard import read_json, read_yaml
 NAMES = ("camera.yaml", "camera.yml", "camera.json")
 WANTED = "fx, fy, cx, cy [px], and T_device_camera: the camera's pose in the device's frame, x y z qx qy qz qw or 4×4"
 _WIDEST = 1e6  # [px] of a focal length, and of a principal point
+_MIDDLE = 0.35  # least share of a picture's side between its edge and its principal point, half a side as a rule
+# Axes of a picture that was turned clockwise by a quarter, in those of before: right was up, down was right.
+_QUARTER = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lens:
     """A pinhole [px] and, where the tracks are of a device, its place there. width, height: of the pictures that the
-    numbers were measured in. T_device_camera: 7 or 16 numbers, or 4 rows of 4."""
+    numbers were measured in. T_device_camera: 7 or 16 numbers, or 4 rows of 4. turned: degrees clockwise that the
+    pictures were turned by since; None where nobody says it."""
 
     fx: float
     fy: float
@@ -44,6 +52,7 @@ class Lens:
     width: int | None = None
     height: int | None = None
     T_device_camera: Any = None
+    turned: Literal[0, 90, 180, 270] | None = None
 
     def __post_init__(self) -> None:
         if not all(np.isfinite(v) and abs(v) <= _WIDEST for v in (self.fx, self.fy, self.cx, self.cy)):
@@ -56,22 +65,47 @@ class Lens:
             pose_of(self.T_device_camera)
 
     def matrix(self, width: int, height: int) -> np.ndarray:
-        """`(3, 3)` for pictures of this size. Raises `ConfigError` where they were cut or turned since."""
-        size = self.width or width, self.height or height
+        """`(3, 3)` for pictures of this size. Raises `ConfigError` where they were cut or turned since, or are others
+        than those that were measured."""
+        quarters = (self.turned or 0) // 90
+        across, down = (height, width) if quarters % 2 else (width, height)
+        sides = ((self.cx, across), (self.cy, down))
+        if self.width is None and not all(_MIDDLE <= middle / side <= 1 - _MIDDLE for middle, side in sides):
+            raise ConfigError(
+                f"camera: {self.cx:g}, {self.cy:g} is not near the middle of pictures of {across}×{down}: these "
+                f"numbers are of pictures of another size; say which with width and height"
+            )
+        size = self.width or across, self.height or down
         measured = lens.Lens(width=size[0], height=size[1], fx=self.fx, fy=self.fy, cx=self.cx, cy=self.cy)
-        return measured.scaled(width, height).matrix
+        matrix = measured.scaled(across, down).matrix
+        for _ in range(quarters):
+            (fx, _, cx), (_, fy, cy), _ = matrix
+            matrix, across, down = np.array([[fy, 0, down - 1 - cy], [0, fx, cx], [0, 0, 1.0]]), down, across
+        return matrix
 
     @property
     def on_device(self) -> np.ndarray | None:
-        """`(4, 4)` pose of the camera in the device's frame, if it is known."""
-        return None if self.T_device_camera is None else pose_of(self.T_device_camera)
+        """`(4, 4)` pose of the camera in the device's frame, if it is known; its axes are those of the picture."""
+        if self.T_device_camera is None:
+            return None
+        return pose_of(self.T_device_camera) @ np.linalg.matrix_power(_QUARTER, (self.turned or 0) // 90)
+
+
+def pinhole_of(matrix: np.ndarray) -> Lens:
+    """Of the matrix `(3, 3)` of a camera. Raises `ConfigError` for what is none, also where it is skewed."""
+    (fx, _, cx), (_, fy, cy), _ = np.asarray(matrix, np.float64)
+    form = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if not np.abs(matrix - form).max() < 1e-2 or min(fx, fy) <= 0:
+        raise ConfigError("camera: the intrinsics are no matrix of a camera, fx 0 cx, 0 fy cy, 0 0 1")
+    return Lens(fx=fx, fy=fy, cx=cx, cy=cy)
 
 
 def pose_of(values: Any) -> np.ndarray:
-    """`(4, 4)` of x, y, z [m] and a quaternion x, y, z, w, or of a matrix. Raises `ConfigError`."""
+    """`(4, 4)` of x, y, z [m] and a quaternion x, y, z, w, of a matrix, or of what headsets write. Raises
+    `ConfigError`."""
     try:
-        given = np.asarray(values, np.float64)
-    except (TypeError, ValueError, OverflowError):
+        given = np.asarray(_in_a_row(values) if isinstance(values, Mapping) else values, np.float64)
+    except (TypeError, ValueError, KeyError, OverflowError):
         given = np.empty(0)
     if given.size == 16 and given.ndim in (1, 2):
         given = given.reshape(4, 4)
@@ -88,6 +122,15 @@ def pose_of(values: Any) -> np.ndarray:
     if not straight or np.abs(given[3] - [0, 0, 0, 1]).max() > 1e-6:
         raise ConfigError("T_device_camera: the matrix is no rotation and place with 0 0 0 1 below")
     return given
+
+
+def _in_a_row(said: Mapping[str, Any]) -> list[Any]:
+    """x, y, z, qx, qy, qz, qw. Raises `KeyError`, `TypeError`, `ValueError`."""
+    if "quaternion_wxyz" in said:
+        w, *turn = said["quaternion_wxyz"]
+        return [*said["translation_xyz"], *turn, w]
+    w, turn = said["UnitQuaternion"]
+    return [*said["Translation"], *turn, w]
 
 
 def read_lens(path: Path) -> Lens:

@@ -14,11 +14,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from converters.mano_model import FROM_MANO
 from dataengine import hands
 
 Space = Literal["camera", "device", "world"]
 LOST = 0.1  # [s] without a pose after which nobody knows where a headset is
 SHORT, LONG = 0.03, 0.25  # [m] wrist to middle knuckle: children's and giants' lie between
+# Landmarks in the wrong one of the two orders that are mixed up – HaMeR and WiLoR give MANO's joints in MediaPipe's –
+# still lie within a hand, but its bones are longer then, by a tenth where it is no fist.
+MIXED = (FROM_MANO, tuple(np.argsort(FROM_MANO).tolist()))
+SHORTER, OPEN, ENOUGH = 0.95, 0.05, 1000
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,26 @@ def lay(tracks: Tracks, side: str, times: np.ndarray, fps: float, bridge: float,
 
 
 def size_fault(landmarks: np.ndarray) -> str | None:
-    """Why these cannot be landmarks of a hand in metres, in the order of `hands.LANDMARKS`."""
+    """Why these cannot be landmarks of a hand in metres, in the order of `hands.LANDMARKS`. NaN is no hand."""
     there = landmarks[np.isfinite(landmarks).all((1, 2))]
     if not len(there):
         return None
-    span = float(np.median(np.linalg.norm(there[:, hands.MIDDLE_KNUCKLE] - there[:, hands.WRIST], axis=1)))
-    if SHORT <= span <= LONG and np.abs(there).max() < 1e6:
-        return None
-    return f"wrist to middle knuckle is {span:.3g} m: landmarks are metres, in the documented order"
+    if (far := np.abs(there).max()) >= 1e6:
+        return f"it is {far:.3g} m away: landmarks are metres"
+    some = there[:: -(-len(there) // ENOUGH)]
+    span = float(np.median(np.linalg.norm(some[:, hands.MIDDLE_KNUCKLE] - some[:, hands.WRIST], axis=1)))
+    if not SHORT <= span <= LONG:
+        return f"wrist to middle knuckle is {span:.3g} m: landmarks are metres, in the documented order"
+    if any(np.quantile(_bones(some[:, other]) / _bones(some), OPEN) < SHORTER for other in MIXED):
+        return "its landmarks stand in another order than is said: MediaPipe's are not MANO's"
+    return None
+
+
+def _bones(landmarks: np.ndarray) -> np.ndarray:
+    """`(T,)` length of all bones [m], from the wrist to every knuckle too."""
+    pairs = [(hands.WRIST, root) for root in hands.PALM[1:]] + [pair[:2] for pair in hands.PHALANGES]
+    ends = np.array(pairs)
+    return np.linalg.norm(landmarks[:, ends[:, 0]] - landmarks[:, ends[:, 1]], axis=2).sum(1)
 
 
 def _seconds(nanoseconds: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from converters.hand_clock import Tracks, Way, lay, size_fault, to_world
+from converters.hand_clock import LOST, Tracks, Way, lay, size_fault, to_world
 from converters.hand_columns import camera_column, hand_columns, seen_from
 from converters.hand_tables import read_clock
 from dataengine import hands
@@ -75,8 +75,9 @@ def columns_of(
     """Both hands at the pictures, and the camera's pose where there is a way. on_device: `(4, 4)` of the camera.
     matrix: `(3, 3)` of its pinhole. Raises `EpisodeError` for what is no hand, and for times and places that no
     picture shows."""
+    given = tracks
     for side in hands.SIDES:
-        if why := size_fault(tracks.landmarks[side]):
+        if why := size_fault(tracks.landmarks[side][tracks.confidence[side] >= limits.confidence]):
             raise EpisodeError(name, f"the {side} hand is none: {why}")
     camera = on_device[None]
     columns: dict[str, np.ndarray] = {}
@@ -90,9 +91,10 @@ def columns_of(
         points = laid.points if tracks.space == "camera" else seen_from(camera, laid.points)
         columns |= hand_columns(side, points, laid.tracked, laid.confidence, matrix, laid.wait)
         seen |= bool((columns[hands.column(side, "tracked")] != hands.ABSENT).any())
-    sure = any((tracks.confidence[side] >= limits.confidence).any() for side in hands.SIDES)
-    if not seen and sure and any(np.isfinite(tracks.landmarks[side]).any() for side in hands.SIDES):
-        raise EpisodeError(name, _apart(tracks, times))
+    if not seen and any(
+        np.isfinite(given.landmarks[side][given.confidence[side] >= limits.confidence]).any() for side in hands.SIDES
+    ):
+        raise EpisodeError(name, _apart(given, times))
     return columns
 
 
@@ -106,7 +108,11 @@ def _told(file: Path, clip: VideoClip, name: str) -> np.ndarray:
 def _cameras(way: Way, on_device: np.ndarray, times: np.ndarray, name: str) -> np.ndarray:
     frame, near = way.at(times)
     if not near.all():
-        why = "the trajectory has no pose within 0.1 s of this picture: cut the video to what it covers"
+        first, last = (way.times[[0, -1]] - times[0]) * 1e-9
+        why = (
+            f"the trajectory has no pose within {LOST} s of this picture: it goes from {first:.3f} to {last:.3f} s "
+            f"after the first one; cut the video to what it covers, and see that frame_times.csv is on its clock"
+        )
         raise EpisodeError(name, why, frame=int(np.argmin(near)))
     return frame if way.of == "camera" else frame @ on_device
 

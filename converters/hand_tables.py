@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from converters.hand_clock import Way, in_order
+from converters.hand_columns import MOST_FRAMES
 from dataengine.errors import SourceError, UnsafeSource
 from dataengine.guard import parse_json
 
@@ -30,6 +31,8 @@ CLOCKS = {
     "timestamp_us": 1000,
 }
 # Project Aria's SLAM (`closed_loop_trajectory.csv`) and HOT3D (`headset_trajectory.csv`): x, y, z, qx, qy, qz, qw.
+# Whose rows they are stands in the first column: of several maps of SLAM, poses of one say nothing in another.
+WHOSE = ("graph_uid", "object_uid")
 WAYS: tuple[tuple[str, ...], ...] = (
     tuple(f"{part}_world_device" for part in ("tx", "ty", "tz", "qx", "qy", "qz", "qw")),
     ("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_x", "q_wo_y", "q_wo_z", "q_wo_w"),
@@ -62,11 +65,13 @@ def clock_of(path: Path, names: Sequence[str]) -> str:
     raise SourceError(path, f"has no column of times ({', '.join(CLOCKS)})")
 
 
-def read_table(path: Path, wanted: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_table(
+    path: Path, wanted: Sequence[str], most: int = MOST_ROWS, one: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Times `(N,)` int64 [ns] and the wanted columns `(N, k)` float64, NaN where a field is empty, as they stand.
 
-    Raises `SourceError` for missing columns, fields that are no numbers and files without a row, `UnsafeSource` above
-    the sizes of this file.
+    most: rows. one: a column of texts that has to say the same in every row. Raises `SourceError` for missing columns,
+    fields that are no numbers and files without a row, `UnsafeSource` above the sizes of this file.
     """
     names = header(path)
     clock = clock_of(path, names)
@@ -76,28 +81,42 @@ def read_table(path: Path, wanted: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     if path.stat().st_size > MOST_BYTES:
         raise UnsafeSource(path, f"is larger than {MOST_BYTES / MIB:g} MiB")
     types = {clock: pa.int64(), **dict.fromkeys(wanted, pa.float64())}
+    if one is not None:
+        types[one] = pa.string()
     options = pa.csv.ConvertOptions(
         column_types=types, include_columns=list(types), null_values=["", "NaN", "nan", "NA", "null"]
     )
     times: list[np.ndarray] = []
     values: list[np.ndarray] = []
+    said: set[str | None] = set()
     rows = 0
     try:
         with pa.csv.open_csv(path, convert_options=options) as batches:
             for batch in batches:
                 rows += batch.num_rows
-                if rows > MOST_ROWS:
-                    raise UnsafeSource(path, f"has more than {MOST_ROWS:,} rows")
+                if rows > most:
+                    raise UnsafeSource(path, f"has more than {most:,} rows")
                 if batch.column(0).null_count:
                     raise SourceError(path, f"has rows without {clock}")
                 times.append(batch.column(0).to_numpy(zero_copy_only=False))
-                found = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(1, len(types))]
+                found = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(1, len(wanted) + 1)]
                 values.append(np.stack(found, 1) if found else np.zeros((batch.num_rows, 0)))
+                if one is not None and len(said := said | set(batch.column(one).unique().to_pylist())) > 1:
+                    several = ", ".join(sorted(str(each)[:40] for each in said)[:2])
+                    why = f"{one} is not the same in every row ({several}): they belong to several worlds or things"
+                    raise SourceError(path, why, hint="keep the rows of one, and cut the video to them")
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(path, f"is no table of numbers: {error}") from error
+        raise SourceError(path, f"is no table of numbers: {_reason(str(error))}") from error
     if not rows:
         raise SourceError(path, "has no row below its header")
     return nanoseconds(path, np.concatenate(times), CLOCKS[clock]), np.concatenate(values)
+
+
+def _reason(said: str) -> str:
+    """What Arrow means by its words about blocks."""
+    if "straddl" in said:
+        return "a row is longer than a MiB"
+    return "a field goes over several lines" if "out of sync" in said else said
 
 
 def nanoseconds(path: Path, times: np.ndarray, unit: int) -> np.ndarray:
@@ -112,7 +131,7 @@ def read_way(path: Path) -> tuple[Way, tuple[str, ...]]:
     wanted = next((each for each in WAYS if set(each) <= set(names)), None)
     if wanted is None:
         raise SourceError(path, f"holds no poses of a device: it has no {WAYS[0][0]} … {WAYS[0][-1]}")
-    times, poses = read_table(path, wanted)
+    times, poses = read_table(path, wanted, one=next((name for name in WHOSE if name in names), None))
     bad = ~np.isfinite(poses).all(1) | (np.abs(np.linalg.norm(poses[:, 3:], axis=1) - 1) > 0.01)
     if bad.any() or np.abs(poses[:, :3]).max() > 1e6:
         row = int(np.argmax(bad)) if bad.any() else int(np.argmax(np.abs(poses[:, :3]).max(1)))
@@ -123,7 +142,7 @@ def read_way(path: Path) -> tuple[Way, tuple[str, ...]]:
 
 def read_clock(path: Path) -> np.ndarray:
     """When each picture of a video was taken, `(T,)` int64 [ns]. Raises `SourceError` where it goes backwards."""
-    times, _ = read_table(path, ())
+    times, _ = read_table(path, (), MOST_FRAMES)
     if (np.diff(times) < 0).any():
         raise SourceError(
             path, f"row {int(np.argmax(np.diff(times) < 0)) + 2}: its time is before that of the row above"

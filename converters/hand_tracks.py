@@ -62,9 +62,9 @@ class HandTracks(HandVideos):
             found = [each for each in sequences(path, lambda name: named(name, REFUSED)) if path.is_dir() or
                      named(each.file, REFUSED)]  # fmt: skip
         except (OSError, DataEngineError):
-            return None
+            found = []
         if not found:
-            return None
+            return super().refusal(path)
         why = next(why for pattern, why in REFUSED.items() if named(found[0].file, (pattern,)))
         hint = "to have the hands tracked in the pictures: dataengine collect ego, with the video itself"
         return SourceError(found[0].base / found[0].file, why, hint=hint)
@@ -122,10 +122,8 @@ def _aria_places(side: str) -> list[str]:
 
 def _aria(file: Path, settings: TrackSettings) -> Tracks:
     """A confidence of -1 and zeros everywhere is no hand."""
-    times, values = read_table(file, _aria_columns())
+    times, values = read_table(file, _aria_columns(), MOST_FRAMES)
     rows, remarks = in_order(times)
-    if len(rows) > MOST_FRAMES:
-        raise SourceError(file, f"has {len(rows)} rows; {MOST_FRAMES} are the most")
     landmarks, confidence = {}, {}
     for side, told in zip(hands.SIDES, np.split(values[rows], 2, 1), strict=True):
         sure, points = told[:, 0], told[:, 1:].reshape(-1, 21, 3)
@@ -143,6 +141,12 @@ def _head(file: Path, said: Mapping[str, Any], settings: TrackSettings) -> tuple
         why = f"space is one of {', '.join(get_args(Space))}, order one of {', '.join(ORDERS)}"
         raise SourceError(file, f"line 1: {why}", hint=hint)
     return space, order
+
+
+def _confidence(hand: Mapping[str, Any] | None) -> Any:
+    """1 where nobody says it."""
+    said = (hand or {}).get("confidence")
+    return 1.0 if said is None else said
 
 
 def _lines(file: Path, settings: TrackSettings) -> Tracks:
@@ -167,7 +171,7 @@ def _lines(file: Path, settings: TrackSettings) -> Tracks:
             if hand is not None and (not isinstance(hand, dict) or "landmarks" not in hand):
                 raise SourceError(file, f"line {number}: {side} is null or has landmarks, 21 times x, y, z [m]")
             places = nowhere if hand is None else numbers(hand["landmarks"], (21, 3), file, f"line {number}: {side}")
-            score = numbers((hand or {}).get("confidence", 1.0), (), file, f"line {number}: confidence")
+            score = numbers(_confidence(hand), (), file, f"line {number}: confidence")
             found[side].append(places)
             sure[side].append(float(np.clip(np.nan_to_num(score), 0, 1)) if np.isfinite(places).all() else 0.0)
     if not times:

@@ -17,7 +17,7 @@ from converters import hand_columns as made
 from converters.hand_camera import WANTED, Lens, lens_of, read_lens
 from converters.hand_clock import Space, Tracks, Way
 from converters.hand_laid import Clock, columns_of, on_pictures
-from converters.hand_sequences import Sequence, sequences
+from converters.hand_sequences import VRS_CLOCK, Sequence, sequences, unwalkable
 from converters.hand_tables import read_way
 from dataengine import hands, plugins
 from dataengine.episode import Episode, Meta, Step, episode_id
@@ -98,6 +98,10 @@ class HandVideos(ABC):
             return any(each.video for each in self._found(path))
         except (OSError, DataEngineError):
             return False
+
+    def refusal(self, path: Path) -> SourceError | None:
+        """Why a folder that has such tracks cannot be looked through."""
+        return unwalkable(path, self.ours)
 
     def copied(self, plan: Plan) -> Mapping[str, int]:
         return {made.CAMERA: sum(ref.bytes for ref in plan.episodes if ref.problem is None)}
@@ -215,6 +219,8 @@ class HandVideos(ABC):
             lens = None if said.lens and not each.camera else _lens(settings, _below(each, each.camera), None)
             placed = lens is not None and lens.on_device is not None
             moving = said.moving or (bool(each.way) and placed)
+            if lens is not None and (why := _turned(lens, said.space, each)) is not None:
+                raise SourceError(each.camera or each.file, why)
             if said.space == "device" and not placed:
                 raise SourceError(each.camera or each.file, "says no T_device_camera, and its tracks are the device's")
             if said.space == "world" and not moving:
@@ -229,6 +235,18 @@ class HandVideos(ABC):
         extra["untold"] = not (said.by_picture or each.clock or settings.start_ns is not None)
         size = (each.base / each.video).stat().st_size
         return EpisodeRef(each.file, info.frames, bytes=size, tasks=(told,), extra=extra), said
+
+
+def _turned(lens: Lens, space: Space, each: Sequence) -> str | None:
+    """Why it has to be said how the pictures were turned, or how they were turned cannot be taken."""
+    if lens.turned and space == "camera":
+        return f"turned: {lens.turned} is not for tracks in the camera's frame: give the numbers of the turned pictures"
+    if space == "camera" or lens.turned is not None or not each.clock.endswith(VRS_CLOCK):
+        return None
+    return (
+        f"{each.clock} says that vrs_to_mp4 made the video, which turns pictures by 90° clockwise: add `turned: 90` "
+        f"where fx … T_device_camera are of the calibration, `turned: 0` where they are of the turned pictures"
+    )
 
 
 def _told(error: DataEngineError) -> str:

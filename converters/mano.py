@@ -23,7 +23,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from converters.hand_camera import Lens
+from converters.hand_camera import pinhole_of
 from converters.hand_clock import Space, Tracks, Way, in_order
 from converters.hand_columns import MOST_FRAMES, sha256
 from converters.hand_sequences import named
@@ -38,7 +38,10 @@ from dataengine.source import Assumption
 PATTERNS = tuple(f"{stem}.{ending}" for stem in ("mano", "*.mano") for ending in ("npz", "hdf5", "h5"))
 FOLDER = "DATAENGINE_MANO"  # where MANO_LEFT.npz and MANO_RIGHT.npz are, unless the mapping says it
 _MEAN = Assumption(
-    "mean", True, "the file does not say whether its angles begin at the model's mean pose, as smplx's do"
+    "mean",
+    True,
+    "the file does not say whether its angles begin at the model's mean pose, as those of smplx's MANO do; those of "
+    "HaMeR and WiLoR do not (mean: false)",
 )
 _SPACE = Assumption("space", "camera", "the file does not say which frame it is in")
 
@@ -98,7 +101,8 @@ class ManoHands(HandVideos):
             sure = dict(found.confidence)
             times = np.arange(found.rows) if found.times is None else found.times
             rows, remarks = in_order(times)
-            lens, way = _lens(found.intrinsics), _way(found.camera, times, rows)
+            lens = None if found.intrinsics is None else pinhole_of(found.intrinsics)
+            way = _way(found.camera, times, rows)
         if len(rows) > MOST_FRAMES:
             raise SourceError(file, f"has {len(rows)} rows; {MOST_FRAMES} are the most")
         if given:
@@ -176,12 +180,6 @@ def _space(said: str | None, settings: ManoSettings, file: Path) -> Space:
         if each == space:
             return each
     raise SourceError(file, f"space is {space!r}, not one of {', '.join(get_args(Space))}")
-
-
-def _lens(matrix: np.ndarray | None) -> Lens | None:
-    if matrix is None:
-        return None
-    return Lens(fx=matrix[0, 0], fy=matrix[1, 1], cx=matrix[0, 2], cy=matrix[1, 2])
 
 
 def _way(poses: np.ndarray | None, times: np.ndarray, rows: np.ndarray) -> Way | None:

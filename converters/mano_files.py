@@ -80,7 +80,7 @@ def arrays(file: Path) -> Arrays:
     else:
         with open_hdf5(file) as source:
             space = _hdf5_space(source, file)
-            given = {name: _hdf5_array(source[name], name, file) for name in KNOWN[1:] if name in source}
+            given = _hdf5_arrays(source, file)
     first = next(name for name in KNOWN if name in given and name.rpartition("_")[2] in ("joints", "pose", "pca"))
     count = len(given[first]) if given[first].ndim else 0
     if not 0 < count <= MOST_FRAMES:
@@ -207,10 +207,7 @@ def _times(given: Mapping[str, np.ndarray], count: int, file: Path) -> np.ndarra
 def _intrinsics(given: Mapping[str, np.ndarray], file: Path) -> np.ndarray | None:
     if "intrinsics" not in given:
         return None
-    matrix = _array(given, "intrinsics", (3, 3), file)
-    if not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
-        raise SourceError(file, "intrinsics is no matrix of a camera")
-    return matrix
+    return _array(given, "intrinsics", (3, 3), file)
 
 
 def _camera(given: Mapping[str, np.ndarray], count: int, file: Path) -> np.ndarray | None:
@@ -245,11 +242,19 @@ def _hdf5_space(source: Any, file: Path) -> str | None:
     return _text(source["space"][()], file)
 
 
-def _hdf5_array(item: Any, name: str, file: Path) -> np.ndarray:
+def _hdf5_arrays(source: Any, file: Path) -> dict[str, np.ndarray]:
     import h5py
 
-    if not isinstance(item, h5py.Dataset) or item.shape is None:
-        raise SourceError(file, f"{name} is no dataset")
-    reject_objects(file, name, item.dtype)
-    check_allocation(file, name, item.dtype.itemsize * (item.size or 0), MOST_BYTES)
-    return np.asarray(item[()])
+    found = {name: source[name] for name in KNOWN[1:] if name in source}
+    whole = 0
+    for name, item in found.items():
+        if not isinstance(item, h5py.Dataset) or item.shape is None:
+            raise SourceError(file, f"{name} is no dataset")
+        try:
+            kind = item.dtype
+        except (TypeError, ValueError) as error:
+            raise SourceError(file, f"{name} holds what numpy has no type for") from error
+        reject_objects(file, name, kind)
+        whole += kind.itemsize * item.size
+        check_allocation(file, name, whole, MOST_BYTES)
+    return {name: np.asarray(item[()]) for name, item in found.items()}

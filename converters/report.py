@@ -125,25 +125,34 @@ def render(plan: Plan, *, copied: Mapping[str, int] | None = None) -> str:
     return "\n".join(lines)
 
 
+SAID = ("fps", "embodiment", "task", "licence")
+_RULES = [
+    "# unit + to_unit convert; rotation + to_rotation likewise (quaternion_xyzw, quaternion_wxyz, axis_angle,",
+    "# euler_xyz, rotation_6d, matrix); scale and offset come after. flip: none, vertical, horizontal, or",
+    "# clockwise rot90, rot180, rot270. colour: rgb or bgr. A range of a column: name[0:3].",
+    "# `derive: next_pose`: the row that follows.",
+]
+
+
 def mapping_yaml(plan: Plan) -> str:
     """The complete mapping, with a comment on everything assumed. Given back unchanged it gives the same plan."""
     mapping = json.loads(json.dumps(plan.mapping))
     notes: dict[str, list[Assumption]] = {}
     for assumption in plan.assumptions:
         notes.setdefault("/".join(assumption.key.split("/")[:2]), []).append(assumption)
-    lines = [
-        f"# How {_one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping.",
-        "# unit + to_unit convert; rotation + to_rotation likewise (quaternion_xyzw, quaternion_wxyz, axis_angle,",
-        "# euler_xyz, rotation_6d, matrix); scale and offset come after. flip: none, vertical, horizontal, or",
-        "# clockwise rot90, rot180, rot270. colour: rgb or bgr. A range of a column: name[0:3].",
-        "# `derive: next_pose`: the row that follows.",
-        f"format: {plan.format}",
-        "complete: true  # what stands below is all there is; false: the proposal is added",
-    ]
-    for key in ("fps", "embodiment", "task", "licence"):
+    ruled = "features" in mapping or "cameras" in mapping  # else the format has settings of its own
+    lines = [f"# How {_one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping."]
+    lines += _RULES if ruled else []
+    lines.append(f"format: {plan.format}")
+    lines += ["complete: true  # what stands below is all there is; false: the proposal is added"] if ruled else []
+    for key in (key for key in SAID if ruled or key in mapping):
         lines += _comments(notes.get(key, ()), "")
         lines.append(yaml.safe_dump({key: mapping.get(key)}, allow_unicode=True).rstrip("\n"))
-    for section in ("features", "cameras"):
+    if not ruled:
+        for key in sorted(mapping.keys() - {"format", *SAID}):
+            lines += _comments(notes.get(key, ()), "")
+            lines.append(yaml.safe_dump({key: mapping[key]}, allow_unicode=True).rstrip("\n"))
+    for section in ("features", "cameras") if ruled else ():
         rules = mapping.get(section) or {}
         lines.append(f"{section}:" if rules else f"{section}: {{}}")
         for key, rule in rules.items():

@@ -110,7 +110,7 @@ TRACKS = (
     "mano.npz",
     "*.mano.npz",
 )
-_INSIDE = ("", "hand_tracking/", "mps/hand_tracking/")
+_INSIDE = ("", "hand_tracking/", "mps/hand_tracking/", "mps_*_vrs/hand_tracking/")
 
 
 def has_tracks(folder: Path) -> bool:

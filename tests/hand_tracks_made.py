@@ -6,18 +6,22 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from hands_made import person
 from scipy.spatial.transform import Rotation
 from video_foreign import moving, write_video
 
+from converters.hand_tracks import HandTracks
 from dataengine import hands
+from dataengine.episode import Episode
 
 COUNT, FPS = 24, 30
 LENS = {"fx": 55.0, "fy": 56.0, "cx": 31.5, "cy": 23.5, "width": 64, "height": 48}
 MATRIX = np.array([[55.0, 0, 31.5], [0, 56.0, 23.5], [0, 0, 1]])
 ON_DEVICE = (0.02, -0.05, 0.01, *Rotation.from_euler("xyz", [0.3, -0.2, 1.4]).as_quat())
 START = 1_762_609_162_000  # [ns] on the headset's clock, at the first picture
+KNOWN = [mark for mark in range(21) if mark != 1]  # Aria has no root of the thumb
 # Of each of Aria's landmarks ours, written down from its table by hand; the palm's middle is none of ours.
 ARIA = (4, 8, 12, 16, 20, 0, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19, None)
 
@@ -115,6 +119,40 @@ def aria_rows(scene: Scene, seconds: np.ndarray, gone: dict[str, np.ndarray] | N
     return [[*row, "0", "0"] for row in found]
 
 
+def write_odd(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
+    """A dataset of floating point numbers for which numpy has no type."""
+    odd = h5py.h5t.IEEE_F64LE.copy()
+    odd.set_fields(63, 52, 11, 0, 50)
+    odd.set_ebias(1 << 20)
+    h5py.h5d.create(file.id, name.encode(), odd, h5py.h5s.create_simple(shape))
+
+
 def write_aria(path: Path, rows: list[list[str]], header: list[str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(",".join(row) for row in [header or aria_header(), *rows]) + "\n")
+
+
+def only(path: Path, mapping: dict | None = None) -> Episode:
+    plan = HandTracks().plan(path, mapping)
+    return HandTracks().read(plan, plan.episodes[0])
+
+
+def column(episode: Episode, side: str, what: str) -> np.ndarray:
+    return episode.frames[hands.column(side, what)]
+
+
+def lines(head: dict, rows: list[dict]) -> str:
+    return "\n".join(json.dumps(line) for line in [head, *rows]) + "\n"
+
+
+def spoken(scene: Scene, *, space: str = "camera", picture: bool = False) -> str:
+    """The right hand of every picture, and of the left one the first."""
+    places = {"camera": scene.in_camera, "device": scene.in_device, "world": scene.world}[space]
+    right, left = places("right", pictures()), places("left", pictures())
+    when = [{"picture": n} if picture else {"timestamp_ns": START + round(n / FPS * 1e9)} for n in range(COUNT)]
+    rows = [
+        {**at, "left": {"landmarks": left[n].tolist()} if n == 0 else None,
+         "right": {"landmarks": right[n].tolist(), "confidence": 0.2 if n == 5 else 0.8, "wrist": [0] * 7}}
+        for n, at in enumerate(when)
+    ]  # fmt: skip
+    return lines({"space": space, "order": "mediapipe"}, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -14,7 +15,17 @@ from dataengine.guard.archive import check_zip
 
 GIB = 1 << 30
 # What numpy and zipfile raise at damage; a header may declare more than any machine has.
-_DAMAGE = (ValueError, TypeError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,  # of a header, which numpy reads as Python
+)
 
 
 def check_allocation(path: str | Path, name: str, nbytes: int, limit: int = 16 * GIB) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIELDS = ("video", "start", "stop", "task")
 WINDOW = 0.3  # [s] over which a speed is taken
 MOST_CUTS = 1_000_000
+MOST_BYTES = 256 << 20
 
 
 class Cut(NamedTuple):
@@ -191,7 +192,14 @@ def read_cuts(path: Path) -> dict[str, list[Cut]]:
     """The cuts of every video in a list. Raises `SourceError` with the line that cannot be used."""
     if not path.is_file():
         raise SourceError(path, "is not there")
-    rows = csv.DictReader(io.StringIO(read_text(path)))
+    rows = csv.DictReader(io.StringIO(read_text(path, MOST_BYTES), newline=""), skipinitialspace=True)
+    try:
+        return _read(rows, path)
+    except csv.Error as error:
+        raise SourceError(path, f"line {rows.line_num + 1}: {error}") from error
+
+
+def _read(rows: csv.DictReader[str], path: Path) -> dict[str, list[Cut]]:
     if not set(FIELDS[:3]) <= set(rows.fieldnames or ()):
         raise SourceError(path, f"begins with {', '.join(rows.fieldnames or ()) or 'nothing'}, not {', '.join(FIELDS)}")
     found: dict[str, list[Cut]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hand_tracks_made import write_odd
 from hands_made import person
 from scipy.spatial.transform import Rotation
 from video_foreign import moving, write_video
@@ -14,11 +15,14 @@ from video_foreign import moving, write_video
 from converters.egodex import JOINTS, EgoDex
 from dataengine import hands
 from dataengine.detect import find_converter
-from dataengine.errors import ConfigError, EpisodeError, SourceError
+from dataengine.episode import Episode
+from dataengine.errors import ConfigError, EpisodeError, SourceError, UnsafeSource
 from dataengine.store import Store
 
 COUNT = 24
 LENS = np.array([[55.0, 0, 31.5], [0, 56.0, 23.5], [0, 0, 1]])
+FAR = np.zeros((4, 4))
+FAR[0, 3] = 1.0
 
 
 def write(folder: Path, number: int, *, arkit: bool = False, sides: tuple[str, ...] = hands.SIDES) -> dict:
@@ -110,7 +114,16 @@ def spoil(path: Path, key: str, value: np.ndarray | None) -> None:
         ("transforms/rightHand", np.full((COUNT, 4, 4), np.nan), "NaN"),
         ("transforms/camera", np.zeros((COUNT, 4, 4)), "no rotation"),
         ("camera/intrinsic", np.zeros((3, 3)), "no matrix of a camera"),
+        ("camera/intrinsic", LENS.T, "no matrix of a camera"),
+        ("camera/intrinsic", LENS * [[2], [2], [1]], "63, 47 is not near the middle of pictures of 64×48"),
+        ("camera/intrinsic", LENS * [[1.5], [1.5], [1]], "47.25, 35.25 is not near the middle of pictures of 64×48"),
         ("confidences/leftHand", np.zeros(3), "confidences/leftHand has shape"),
+        (
+            "transforms/leftHand",
+            np.tile(np.eye(4), (COUNT, 1, 1)) + 1e300 * FAR,
+            r"leftHand holds 1e\+300: places are metres",
+        ),
+        ("transforms/leftHand", np.tile(np.eye(4) + 0.2 * FAR.T, (COUNT, 1, 1)), "leftHand holds no poses in a world"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told(tmp_path: Path, key: str, value: np.ndarray | None, why: str) -> None:
@@ -140,4 +153,148 @@ def test_pairs_that_are_none_are_told_before_anything_is_read(tmp_path: Path) ->
     write_video(short, moving(9), name="1.mp4")
     plan = EgoDex().plan(short)
     with pytest.raises(EpisodeError, match="has 9 pictures"):
+        EgoDex().read(plan, plan.episodes[0])
+
+
+def column(episode: Episode, side: str, what: str) -> np.ndarray:
+    return episode.frames[hands.column(side, what)]
+
+
+def only(path: Path, mapping: dict | None = None) -> Episode:
+    plan = EgoDex().plan(path, mapping)
+    return EgoDex().read(plan, plan.episodes[0])
+
+
+def test_a_file_as_the_headset_wrote_it(tmp_path: Path) -> None:
+    """float32, a whole upper body, metacarpals, a confidence of every joint, and attributes of every kind."""
+    truth = write(tmp_path, 1)
+    with h5py.File(tmp_path / "1.hdf5", "a") as file:
+        ours = {name: file[f"transforms/{name}"][()] for name in file["transforms"]}
+        body = ["hip", *(f"spine{n}" for n in range(1, 8)), *(f"neck{n}" for n in range(1, 5))]
+        body += [f"{side}{what}" for side in hands.SIDES for what in ("Shoulder", "Arm", "Forearm")]
+        body += [f"{side}{f}FingerMetacarpal" for side in hands.SIDES for f in ("Index", "Middle", "Ring", "Little")]
+        sure = file["confidences/leftHand"][()]
+        del file["transforms"], file["confidences"], file["camera"]
+        for name in [*ours, *body]:
+            file[f"transforms/{name}"] = ours.get(name, ours["camera"]).astype(np.float32)
+            if name != "camera":
+                file[f"confidences/{name}"] = sure.astype(np.float32)
+        file["camera/intrinsic"] = LENS.astype(np.float32)
+        assert len(file["transforms"]) == 69 and len(file["confidences"]) == 68
+        file.attrs["annotated"] = True
+        file.attrs["llm_type"], file.attrs["llm_description2"] = "reset", "None"
+        file.attrs["llm_verbs"] = np.array(["pick", "place"], dtype=h5py.string_dtype())
+    episode = only(tmp_path)
+    assert episode.meta.tasks == ("fold the towel",)
+    for side in hands.SIDES:
+        np.testing.assert_allclose(column(episode, side, "landmarks")[:20], truth[side][:20], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "task"),
+    [
+        ({"llm_description": "fold", "description": "f"}, "fold"),
+        ({"description": "pick up a stapler"}, "pick up a stapler"),
+        ({"llm_description": np.bytes_(b"fold")}, "fold"),
+        (
+            {"llm_description": "a", "llm_description2": "b", "which_llm_description": "2", "llm_type": "reversible"},
+            "b",
+        ),
+        ({"llm_description": "a", "llm_description2": "None", "which_llm_description": "2", "llm_type": "reset"}, "a"),
+        ({"llm_description": "None"}, ""),
+        ({"llm_description": np.arange(3)}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_task_is_what_the_file_says_somewhere(tmp_path: Path, attributes: dict, task: str) -> None:
+    write(tmp_path, 1)
+    with h5py.File(tmp_path / "1.hdf5", "a") as file:
+        for name in list(file.attrs):
+            del file.attrs[name]
+        file.attrs.update(attributes)
+    assert EgoDex().plan(tmp_path).episodes[0].tasks == (task,)
+
+
+def test_a_hand_that_was_not_found_does_not_turn_the_camera_round(tmp_path: Path) -> None:
+    truth = write(tmp_path, 1)
+    behind = truth["camera"][:, :3, 3] - 3 * truth["camera"][:, :3, 2]
+    with h5py.File(tmp_path / "1.hdf5", "a") as file:
+        file["confidences/leftHand"][...] = 0.003
+        for joint in JOINTS:
+            pose = file[f"transforms/left{joint}"][()]
+            pose[:, :3, 3] = behind
+            file[f"transforms/left{joint}"][...] = pose
+    episode = only(tmp_path)
+    assert (column(episode, "left", "tracked") == hands.ABSENT).all()
+    np.testing.assert_allclose(column(episode, "right", "landmarks")[:20], truth["right"][:20], atol=1e-5)
+    apart = Rotation.from_quat(episode.frames[hands.CAMERA_POSE][:, 3:]).inv() * Rotation.from_matrix(
+        truth["camera"][:, :3, :3]
+    )
+    assert apart.magnitude().max() < 1e-5
+
+
+def test_pictures_that_were_made_smaller_need_the_size_that_the_intrinsics_are_of(tmp_path: Path) -> None:
+    truth = write(tmp_path, 1)
+    twice = np.array([[110.0, 0, 63.5], [0, 112.0, 47.5], [0, 0, 1]])
+    spoil(tmp_path / "1.hdf5", "camera/intrinsic", twice)
+    with pytest.raises(EpisodeError, match=r"1\.hdf5: camera: 63\.5, 47\.5 is not near the middle.*width and height"):
+        only(tmp_path)
+    episode = only(tmp_path, {"width": 128, "height": 96})
+    seen = truth["right"] @ LENS.T
+    np.testing.assert_allclose(column(episode, "right", "pixels")[:20], (seen[..., :2] / seen[..., 2:])[:20], atol=1e-3)
+    assert episode.meta.extra["camera"]["fx"] == 55.0
+    with pytest.raises(ConfigError, match="whole pixels"):
+        EgoDex().plan(tmp_path, {"width": "wide", "height": 96})
+
+
+def test_millimetres_and_matrices_of_rows_are_told(tmp_path: Path) -> None:
+    for number, change in ((1, 1000.0), (2, None)):
+        write(tmp_path, number)
+        with h5py.File(tmp_path / f"{number}.hdf5", "a") as file:
+            for name, poses in file["transforms"].items():
+                if change is None:
+                    poses[...] = poses[()].swapaxes(1, 2)
+                elif name != "camera":
+                    poses[:, :3, 3] = poses[:, :3, 3] * change
+    plan = EgoDex().plan(tmp_path)
+    with pytest.raises(EpisodeError, match="left hand is none: wrist to middle knuckle is 90 m"):
+        EgoDex().read(plan, plan.episodes[0])
+    with pytest.raises(EpisodeError, match="camera holds no poses in a world: their last row is 0 0 0 1"):
+        EgoDex().read(plan, plan.episodes[1])
+
+
+def test_one_broken_file_before_the_others_is_one_broken_episode(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path, number)
+    whole = (tmp_path / "1.hdf5").read_bytes()
+    (tmp_path / "1.hdf5").write_bytes(whole[:5000])
+    source = find_converter(tmp_path)
+    problems = [ref.problem for ref in source.plan(tmp_path).episodes]
+    assert source.name == "egodex" and "1.hdf5: is not a readable HDF5 file" in problems[0] and problems[1] is None
+
+
+def test_a_link_out_of_the_folder_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in", 1)
+    write_video(tmp_path, moving(COUNT), name="elsewhere.mp4")
+    (tmp_path / "in" / "1.mp4").unlink()
+    (tmp_path / "in" / "1.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    with pytest.raises(UnsafeSource, match=r"1\.mp4: is a link that leaves"):
+        find_converter(tmp_path / "in")
+
+
+def test_a_number_that_numpy_does_not_have_is_told(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    with h5py.File(tmp_path / "1.hdf5", "a") as file:
+        del file["transforms/leftHand"]
+        write_odd(file, "transforms/leftHand", (COUNT, 4, 4))
+    with pytest.raises(EpisodeError, match="transforms/leftHand holds no numbers"):
+        only(tmp_path)
+
+
+def test_poses_that_no_picture_has_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 1)
+    write_video(tmp_path, moving(9), name="1.mp4")
+    plan = EgoDex().plan(tmp_path)
+    monkeypatch.setattr("converters.egodex.open_hdf5", pytest.fail)
+    with pytest.raises(EpisodeError, match=r"1\.mp4 has 9 pictures, 1\.hdf5 24 poses"):
         EgoDex().read(plan, plan.episodes[0])

@@ -11,6 +11,7 @@ import pytest
 from hand_tracks_made import (
     COUNT,
     FPS,
+    KNOWN,
     LENS,
     MATRIX,
     ON_DEVICE,
@@ -18,35 +19,32 @@ from hand_tracks_made import (
     Scene,
     aria_header,
     aria_rows,
+    column,
+    lines,
+    only,
     pictures,
+    spoken,
     write_aria,
     write_scene,
     write_way,
 )
 from hands_made import person
+from hypothesis import given
+from hypothesis import strategies as st
+from mano_made import FROM_OURS
 from scipy.spatial.transform import Rotation
 from video_foreign import moving, write_video
 
 from converters import report
 from converters.hand_camera import lens_of
+from converters.hand_clock import size_fault
 from converters.hand_tracks import HandTracks, ordered, with_thumb_root
 from dataengine import hands
 from dataengine.detect import find_converter
-from dataengine.episode import Episode
 from dataengine.errors import ConfigError, EpisodeError, SourceError, UnsafeSource
 from dataengine.store import Store
 
-KNOWN = [mark for mark in range(21) if mark != 1]  # Aria has no root of the thumb
 ARIA = Path("mps/hand_tracking/hand_tracking_results.csv")
-
-
-def only(path: Path, mapping: dict | None = None) -> Episode:
-    plan = HandTracks().plan(path, mapping)
-    return HandTracks().read(plan, plan.episodes[0])
-
-
-def column(episode: Episode, side: str, what: str) -> np.ndarray:
-    return episode.frames[hands.column(side, what)]
 
 
 def test_aria_at_ten_hertz_on_a_turning_head(tmp_path: Path) -> None:
@@ -104,23 +102,6 @@ def test_the_root_of_the_thumb_is_where_a_hand_has_it_whatever_its_size_and_pose
     theirs = person(3)[None]
     mano = theirs[:, [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]]
     np.testing.assert_array_equal(ordered(mano, "mano", right=True), theirs)
-
-
-def lines(head: dict, rows: list[dict]) -> str:
-    return "\n".join(json.dumps(line) for line in [head, *rows]) + "\n"
-
-
-def spoken(scene: Scene, *, space: str = "camera", picture: bool = False) -> str:
-    """The right hand of every picture, and of the left one the first."""
-    places = {"camera": scene.in_camera, "device": scene.in_device, "world": scene.world}[space]
-    right, left = places("right", pictures()), places("left", pictures())
-    when = [{"picture": n} if picture else {"timestamp_ns": START + round(n / FPS * 1e9)} for n in range(COUNT)]
-    rows = [
-        {**at, "left": {"landmarks": left[n].tolist()} if n == 0 else None,
-         "right": {"landmarks": right[n].tolist(), "confidence": 0.2 if n == 5 else 0.8, "wrist": [0] * 7}}
-        for n, at in enumerate(when)
-    ]  # fmt: skip
-    return lines({"space": space, "order": "mediapipe"}, rows)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +170,9 @@ def test_it_goes_into_a_store_and_its_report_says_what_was_assumed(tmp_path: Pat
     assert [ref.name.split("/")[0] for ref in plan.episodes] == ["2", "10"]
     text = report.render(plan, copied=source.copied(plan))
     assert "sigma" in text and str(tmp_path) not in text and str(tmp_path) not in report.mapping_yaml(plan)
+    report.write_mapping(plan, tmp_path / "mapping.yaml")
+    again = source.plan(tmp_path / "in", report.read_mapping(tmp_path / "mapping.yaml"))
+    assert (again.mapping, again.features, again.assumptions) == (plan.mapping, plan.features, plan.assumptions)
     store = Store.create(tmp_path / "store", fps=plan.fps, features=plan.features)
     with store.writer() as writer:
         for ref in plan.episodes:
@@ -223,6 +207,10 @@ def broken(folder: Path, what: str) -> None:
         rows = []
     elif what == "text":
         rows[4][9] = "metres"
+    elif what == "long":
+        rows[4][-1] = "9" * (3 << 20)
+    elif what == "quoted":
+        rows[4][-1] = '"' + "9\n" * (3 << 19) + '"'
     elif what == "ragged":
         rows[4] = rows[4][:9]
     elif what == "time":
@@ -245,6 +233,10 @@ def broken(folder: Path, what: str) -> None:
         (folder / "frame_times.csv").write_text("\n".join([*clock[:3], clock[1], *clock[4:]]) + "\n")
     elif what == "way":
         write_way(folder / "mps/slam/closed_loop_trajectory.csv", scene.device(pictures()[:9]), pictures()[:9])
+    elif what == "worlds":
+        way = folder / "mps/slam/closed_loop_trajectory.csv"
+        head, *poses = way.read_text().split("\n")
+        way.write_text("\n".join([head, *poses[:40], *(pose.replace("a-b", "c-d") for pose in poses[40:])]))
     elif what == "turns":
         way = folder / "mps/slam/closed_loop_trajectory.csv"
         way.write_text("\n".join([*way.read_text().split("\n")[:3], "a-b,9,0,0,0,0,0,0,0,0,1"]))
@@ -255,7 +247,10 @@ def broken(folder: Path, what: str) -> None:
     [
         ("rows", "has no row below its header"),
         ("text", "no table of numbers"),
+        ("long", "no table of numbers: a row is longer than a MiB"),
+        ("quoted", "no table of numbers: a field goes over several lines"),
         ("ragged", "no table of numbers"),
+        ("worlds", r"graph_uid is not the same in every row \(a-b, c-d\)"),
         ("time", "rows without tracking_timestamp_us"),
         ("far", "beyond any clock"),
         ("millimetres", "wrist to middle knuckle is"),
@@ -401,6 +396,9 @@ def test_a_video_of_another_rate_or_size_is_left_out_and_a_rate_that_is_said_hol
         ({"T_device_camera": [0, 0, 0, 0, 0, 0, 0]}, "quaternion of length one"),
         ({"T_device_camera": np.diag([1.0, 1, -1, 1]).tolist()}, "no rotation"),
         ({"T_device_camera": [[1, 2], [3]]}, "7 finite numbers"),
+        ({"T_device_camera": {"Translation": [0, 0, 0]}}, "7 finite numbers"),
+        ({"T_device_camera": {"translation_xyz": [0, 0, 0], "quaternion_wxyz": 1}}, "7 finite numbers"),
+        ({"turned": 45}, "turned"),
     ],
 )
 def test_a_camera_that_cannot_be_is_told(change: dict, why: str) -> None:
@@ -411,5 +409,43 @@ def test_a_camera_that_cannot_be_is_told(change: dict, why: str) -> None:
     turned[:3, 3] = ON_DEVICE[:3]
     first = lens_of({**LENS, "T_device_camera": turned.tolist()}).on_device
     np.testing.assert_allclose(first, lens_of({**LENS, "T_device_camera": list(ON_DEVICE)}).on_device, atol=1e-12)
+    x, y, z, qx, qy, qz, qw = ON_DEVICE  # in the words of HOT3D's camera_models.json and of online_calibration.jsonl
+    for said in (
+        {"translation_xyz": [x, y, z], "quaternion_wxyz": [qw, qx, qy, qz]},
+        {"Translation": [x, y, z], "UnitQuaternion": [qw, [qx, qy, qz]]},
+    ):
+        np.testing.assert_allclose(first, lens_of({**LENS, "T_device_camera": said}).on_device, atol=1e-12)
     larger = lens_of(LENS).matrix(128, 96)
     assert larger[0, 0] == 110.0 and larger[0, 2] == 63.5
+
+
+def test_hands_that_were_not_found_may_be_zeros_and_a_confidence_may_be_unknown(tmp_path: Path) -> None:
+    scene = Scene()
+    write_scene(tmp_path, scene, way=False)
+    places = scene.in_camera("right", pictures())
+    rows = []
+    for n in range(COUNT):
+        found = n % 3 == 0
+        hand = {"landmarks": (places[n] * found).tolist(), "confidence": None if found else 0}
+        rows.append({"picture": n, "right": hand})
+    (tmp_path / "hands.jsonl").write_text(lines({"space": "camera"}, rows))
+    episode = only(tmp_path, {"bridge": 0.0})
+    found = np.arange(COUNT) % 3 == 0
+    np.testing.assert_array_equal(column(episode, "right", "tracked"), np.where(found, hands.SEEN, hands.ABSENT))
+    np.testing.assert_array_equal(column(episode, "right", "confidence").ravel(), found)
+
+
+@given(seed=st.integers(0, 10_000), bent=st.floats(0, 1.0), size=st.floats(0.6, 1.3), right=st.booleans())
+def test_landmarks_in_the_other_order_are_told_whatever_the_hand(
+    seed: int, bent: float, size: float, right: bool
+) -> None:
+    hand = size * person(seed, right=right)
+    for knuckle in (5, 9, 13, 17):  # every joint of the four fingers bends, almost to a fist
+        for joint in range(knuckle, knuckle + 3):
+            turn = Rotation.from_rotvec([bent, 0, 0])
+            hand[joint + 1 : knuckle + 4] = turn.apply(hand[joint + 1 : knuckle + 4] - hand[joint]) + hand[joint]
+    there = np.tile(hand, (3, 1, 1))
+    assert size_fault(there) is None
+    mano = there[:, FROM_OURS]
+    for wrong in (mano, ordered(there, "mano", right=right)):
+        assert "another order" in str(size_fault(wrong))

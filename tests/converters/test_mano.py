@@ -8,16 +8,31 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import cv2
 import h5py
 import mujoco
 import numpy as np
 import pytest
-from hand_tracks_made import COUNT, FPS, LENS, MATRIX, ON_DEVICE, START, Scene, pictures, write_scene
+from hand_tracks_made import (
+    COUNT,
+    FPS,
+    LENS,
+    MATRIX,
+    ON_DEVICE,
+    START,
+    Scene,
+    pictures,
+    write_odd,
+    write_scene,
+    write_way,
+)
 from mano_made import FROM_OURS, PARENTS, TIP_JOINTS, model, write_model
 from scipy.spatial.transform import Rotation
 from video_foreign import moving, write_video
 
 from converters.mano import ManoHands
+from converters.mano_files import HOT3D
+from converters.mano_files import arrays as arrays_of
 from converters.mano_model import Mano, mirrored, read_model
 from dataengine import hands
 from dataengine.detect import find_converter
@@ -223,6 +238,63 @@ def test_hot3d_goes_through_world_and_headset_to_the_camera(tmp_path: Path, monk
     assert np.abs(landmarks(as_is, "right") - landmarks(episode, "right")).max() == 0
 
 
+def hot3d_line() -> dict:
+    """Two hands of one instant in HOT3D's form: 15 coefficients, and one shape for both."""
+    rng = np.random.default_rng(11)
+    turns, betas = Rotation.random(2, random_state=5).as_quat(), rng.normal(0, 1.5, 10).tolist()
+    return {
+        str(index): {
+            "pose": rng.normal(0, 0.8, 15).tolist(),
+            "wrist_xform": {"t_xyz": place, "q_wxyz": (-turns[index][[3, 0, 1, 2]]).tolist()},
+            "betas": betas,
+        }
+        for index, place in enumerate(([0.07, -0.19, -0.29], [-0.14, 0.13, -0.39]))
+    }
+
+
+def test_a_folder_of_hot3d_as_it_is_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of every instant, 0.09 ms apart; the headset's way in time code and, below, SLAM's in device time."""
+    folder, models, line = tmp_path / "P0003_c701bd11", tmp_path / "models", hot3d_line()
+    models.mkdir()
+    write_scene(folder, Scene(), way=False)
+    times = [START + round(s * 1e9) + late for s in pictures() for late in (0, 90_813)]
+    (folder / HOT3D).write_text("".join(json.dumps({"timestamp_ns": t, "hand_poses": line}) + "\n" for t in times))
+    (folder / "umetrack_hand_pose_trajectory.jsonl").write_text("{}\n")
+    place = np.array([0.0, 0.02, 0.25])
+    # The camera looks at the middle of both hands.
+    middle = np.mean([line[side]["wrist_xform"]["t_xyz"] for side in "01"], axis=0)
+    ahead = (middle - place) / np.linalg.norm(middle - place)
+    right = np.cross([0.0, 1, 0], ahead) / np.linalg.norm(np.cross([0.0, 1, 0], ahead))
+    camera = np.eye(4)
+    camera[:3, :3], camera[:3, 3] = np.stack([right, np.cross(ahead, right), ahead], 1), place
+    device = camera @ np.linalg.inv(Scene().on_device)
+    x, y, z, w = Rotation.from_matrix(device[:3, :3]).as_quat()
+    head = "object_uid,timestamp[ns],t_wo_x[m],t_wo_y[m],t_wo_z[m],q_wo_w,q_wo_x,q_wo_y,q_wo_z"
+    rows = [",".join(map(str, ["5411364721403", t, *device[:3, 3], w, x, y, z])) for t in times]
+    (folder / "headset_trajectory.csv").write_text("\n".join([head, *rows]) + "\n")
+    elsewhere = np.tile(np.eye(4), (40, 1, 1))
+    write_way(folder / "mps/slam/closed_loop_trajectory.csv", elsewhere, 1e4 + np.arange(40) / 1000)
+    given = {side: model(3, right=side == "right", blend=False) for side in hands.SIDES}
+    for side, name in (("left", "MANO_LEFT.npz"), ("right", "MANO_RIGHT.npz")):
+        np.savez(models / name, **given[side])
+    monkeypatch.setenv("DATAENGINE_MANO", str(models))
+    assert find_converter(folder).name == "mano"
+    episode = only(folder)
+    np.testing.assert_allclose(episode.frames[hands.CAMERA_POSE][7, :3], place, atol=1e-6)
+    for index, side in enumerate(hands.SIDES):
+        said, theirs = line[str(index)], given[side]
+        angles = np.array(said["pose"]) @ theirs["hands_components"][:15] + theirs["hands_mean"]
+        w, *xyz = said["wrist_xform"]["q_wxyz"]
+        pose = np.concatenate([Rotation.from_quat([*xyz, w]).as_rotvec()[None], angles.reshape(15, 3)])
+        shaped = {**theirs, "v_template": theirs["v_template"] + theirs["shapedirs"] @ said["betas"]}
+        world = posed_by_mujoco(shaped, pose) + said["wrist_xform"]["t_xyz"]
+        truth = ((world - place) @ camera[:3, :3])[np.argsort(FROM_OURS)]
+        assert (episode.frames[hands.column(side, "tracked")] == hands.SEEN).all()
+        np.testing.assert_allclose(landmarks(episode, side), np.tile(truth, (COUNT, 1, 1)), atol=1e-5)
+        projected, _ = cv2.projectPoints(truth, np.zeros(3), np.zeros(3), MATRIX, None)
+        np.testing.assert_allclose(episode.frames[hands.column(side, "pixels")][3], projected[:, 0], atol=1e-3)
+
+
 def test_a_model_that_is_right_is_not_mended(tmp_path: Path) -> None:
     left, right = (read_model(write_model(tmp_path / f"MANO_{side}.npz")) for side in ("LEFT", "RIGHT"))
     assert mirrored(left, right) is None
@@ -278,7 +350,10 @@ def bomb(folder: Path) -> dict[str, np.ndarray]:
         ({"left_joints": np.zeros((COUNT, 16, 3))}, "left_joints has shape"),
         ({"left_joints": np.zeros((COUNT - 1, 21, 3))}, "right_joints has shape"),
         ({"left_joints": np.array("none")}, "left_joints has 0 rows"),
-        ({"left_joints": np.full((COUNT, 21, 3), 1e300)}, "left hand is none"),
+        ({"left_joints": np.full((COUNT, 21, 3), 1e300)}, "left hand is none: it is 1e"),
+        ({"left_joints": Scene().in_camera("left", pictures())}, "left hand is none: .*in another order"),
+        ({"intrinsics": MATRIX.T}, "no matrix of a camera"),
+        ({"intrinsics": MATRIX * [[2], [2], [1]]}, "63, 47 is not near the middle of pictures of 64×48"),
         ({"left_joints": np.random.default_rng(0).normal(0, 9, (COUNT, 21, 3))}, "left hand is none"),
         ({"left_confidence": np.zeros(3)}, "left_confidence has shape"),
         ({"timestamps_ns": np.zeros(COUNT)}, "timestamps_ns is no 24 whole numbers"),
@@ -291,6 +366,8 @@ def bomb(folder: Path) -> dict[str, np.ndarray]:
 def test_what_is_wrong_in_arrays_is_told(tmp_path: Path, more: dict, why: str) -> None:
     write_scene(tmp_path, Scene(), way=False, clock=False)
     write_joints(tmp_path, Scene(), **(more(tmp_path) if callable(more) else more))
+    if isinstance(more, dict) and "intrinsics" in more:
+        (tmp_path / "camera.json").unlink()
     if callable(more):
         more(tmp_path)
     with pytest.raises((EpisodeError, UnsafeSource), match=why):
@@ -344,3 +421,19 @@ def test_what_is_wrong_in_lines_is_told(tmp_path: Path, line: dict, why: str) ->
     said = {f"model_{side}": str(write_model(tmp_path / f"MANO_{side.upper()}.npz")) for side in hands.SIDES}
     with pytest.raises(EpisodeError, match=f"line 3: .*{why}"):
         only(tmp_path, said)
+
+
+def test_arrays_of_hdf5_together_are_bounded_before_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(tmp_path, Scene(), way=False, clock=False)
+    with h5py.File(tmp_path / "mano.h5", "w") as file:
+        for side in hands.SIDES:
+            file[f"{side}_joints"] = np.zeros((COUNT, 21, 3))
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        write_odd(file, "left_joints", (COUNT, 21, 3))
+    with pytest.raises(SourceError, match="left_joints holds what numpy has no type for"):
+        arrays_of(tmp_path / "odd.h5")
+    monkeypatch.setattr("converters.mano_files.MOST_BYTES", 20_000)  # one of them has 12096 bytes
+    with pytest.raises(UnsafeSource, match="'right_joints' declares 24,192 bytes, more than 20,000"):
+        only(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +29,11 @@ def test_npz(tmp_path: Path) -> None:
         reject_objects("x", "a", np.dtype(object))
     with pytest.raises(UnsafeSource):
         check_allocation("x", "a", 1 << 60)
+
+
+def test_a_header_that_is_no_python_is_damage(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,), \x1b'x".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(24))
+    with pytest.raises(SourceError, match="not a readable npz file"):
+        load_npz(tmp_path / "odd.npz")

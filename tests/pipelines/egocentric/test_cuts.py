@@ -124,6 +124,8 @@ def test_the_list_of_a_store_gives_the_same_cuts_again(tmp_path: Path) -> None:
         ("video,start,stop\nx,1,inf\n", "line 2"),
         ("video,start,stop\nx,1\n", "line 2"),
         ("video,start,stop\nx,1,nan\n", "line 2"),
+        ("video,start,stop,task\nx,1,2,a\nx,1,2," + "a" * 200_000 + "\n", "line 3: field larger than field limit"),
+        ("a" * 200_000, "line 1: field larger than field limit"),
     ],
 )
 def test_a_list_that_cannot_be_used_names_the_line(tmp_path: Path, text: str, why: str) -> None:
@@ -131,6 +133,13 @@ def test_a_list_that_cannot_be_used_names_the_line(tmp_path: Path, text: str, wh
     listed.write_text(text)
     with pytest.raises(SourceError, match=why):
         CutHands(cuts=listed)
+
+
+def test_a_list_of_a_person_may_be_long_and_have_spaces(tmp_path: Path) -> None:
+    listed = tmp_path / "cuts.csv"
+    listed.write_text("video, start, stop, task\n" + "film.mp4, 0.5, 2.0, pour the tea into the cup\n" * 120_000)
+    found = read_cuts(listed)["film.mp4"]
+    assert len(found) == 120_000 and found[0] == (0.5, 2.0, "pour the tea into the cup")
 
 
 def doubtful(**sides: tuple[float, float]) -> Episode:
