@@ -90,7 +90,9 @@ class Stage(Protocol):
 
 @runtime_checkable
 class Job(Protocol):
-    """What is done with a finished store: tokenizer, publish, train. Gives a JSON-able report."""
+    """What is done with a finished store: tokenizer, publish, train. Gives a JSON-able report; its `page`, below the
+    flow's folder, is told to who ran the flow. It is run again where the store or its parameters changed, or what
+    `also(store)` says, if it has that: JSON-able, what else the report is made of."""
 
     name: str
     version: str

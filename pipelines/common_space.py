@@ -22,6 +22,7 @@ from pipelines.resized import Resized
 
 STATE, ACTION = "observation.state", "action"
 EULER = ("ee.x", "ee.y", "ee.z", "ee.roll", "ee.pitch", "ee.yaw", "gripper.pos")
+ANGLES = "extrinsic xyz angles relative to the tool pointing down"  # what `EULER` means here and in the embedded world
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class CommonSpace:
     elements: by name, that state and action shall have, in this order. rename: an element's own name and its common
     one. cameras: those that stay by their common names, each with what it may be called in a dataset, of which the
     first that is there is taken; all stay as they are by default. size: of their pictures, height and width [pixels].
-    frame, rotation: what the features must say of poses where they say it, such as `base` and `quaternion_xyzw`;
-    actions must be absolute.
+    frame, rotation: what the features must say of poses, such as `base` and `quaternion_xyzw`, or nothing to take them
+    as they are; where a dataset does not say it, that is noted as assumed. Actions must be absolute.
     """
 
     elements: tuple[str, ...] = EULER
@@ -40,15 +41,17 @@ class CommonSpace:
     cameras: Mapping[str, Sequence[str]] | None = None
     size: tuple[int, int] | None = None
     frame: str | None = "base"
-    rotation: str | None = None
+    rotation: str | None = ANGLES
 
     name: ClassVar[str] = "common_space"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[tuple[str, ...]] = (STATE, ACTION, "clips")
 
     def __post_init__(self) -> None:
         if not self.elements or len(set(self.elements)) < len(self.elements):
             raise ConfigError("common_space.elements: at least one name, and none of them twice")
+        if taken := {STATE, ACTION} & set(self.cameras or {}):
+            raise ConfigError(f"common_space.cameras: {sorted(taken)[0]} is the name of a column, not of a camera")
         for name, given in (self.cameras or {}).items():
             if isinstance(given, str) or not given:
                 raise ConfigError(f"common_space.cameras: {name} has a list of the cameras it may be, not {given!r}")
@@ -75,7 +78,8 @@ class CommonSpace:
             frames={key: column for key, (_, column) in columns.items()},
             clips={key: clip for key, (_, clip) in pictures.items()},
         )
-        return made.with_step(Step(self.name, self.version, params_of(self))).check()
+        assumed = tuple(self._assumed({key: episode.features[key] for key in (STATE, ACTION)}))
+        return made.with_step(Step(self.name, self.version, params_of(self), assumed)).check()
 
     @staticmethod
     def _camera(episode: Episode, name: str, among: Sequence[str]) -> str:
@@ -107,16 +111,31 @@ class CommonSpace:
 
     def _means(self, episode: Episode, key: str, feature: Feature) -> None:
         """Raises `EpisodeError` where poses are written otherwise."""
-        spans = feature.info.get("rotations", ())
-        said = {"frame": {feature.info.get("frame")}}
-        said["rotation"] = {feature.info.get("rotation"), *(span.get("convention") for span in spans)}
-        for what, wanted in (("frame", self.frame), ("rotation", self.rotation)):
-            if wanted is not None and (other := said[what] - {None, wanted}):
+        for what, wanted in self._wanted.items():
+            if other := _said(feature, what) - {wanted}:
                 raise EpisodeError(
-                    episode.id, f"has the {what} {sorted(map(str, other))[0]!r}, not {wanted!r}", feature=key
+                    episode.id,
+                    f"has the {what} {sorted(other)[0]!r}, not {wanted!r} (`{what}` says which is common)",
+                    feature=key,
                 )
+
+    def _assumed(self, features: Mapping[str, Feature]) -> Iterator[str]:
+        for what, wanted in self._wanted.items():
+            if silent := [key for key, feature in features.items() if not _said(feature, what)]:
+                yield f"{what} of {' and '.join(silent)} = {wanted!r}: the dataset does not say it"
+
+    @property
+    def _wanted(self) -> dict[str, str]:
+        both = {"frame": self.frame, "rotation": self.rotation}
+        return {what: wanted for what, wanted in both.items() if wanted is not None}
 
     def _sized(self, feature: Feature, clip: Clip) -> tuple[Feature, Clip]:
         if self.size is None or feature.shape[:2] == self.size or feature.role == "depth":
             return feature, clip
         return replace(feature, shape=(*self.size, 3), info={}), Resized(clip, self.size)
+
+
+def _said(feature: Feature, what: str) -> set[str]:
+    """The frames, or ways to write rotations, that a feature names."""
+    spans = [span.get("convention") for span in feature.info.get("rotations", ())] if what == "rotation" else []
+    return {str(said) for said in (feature.info.get(what), *spans) if said is not None}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lerobot_folders import Folder, write_v2, write_v3
@@ -162,3 +163,20 @@ def test_doctor_is_for_programs_too() -> None:
     checks = {c["name"]: c for c in json.loads(dataengine("doctor", "--json").stdout)}
     assert {"python", "convert", "flow", "sim", "hub", "train", "opencv", "disk"} <= set(checks)
     assert all(c["state"] in ("ok", "missing", "broken") for c in checks.values())
+
+
+def test_who_ran_a_flow_is_told_where_its_pages_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dataengine.cli.output import finish
+    from dataengine.flow.jobs import JobResult
+
+    folder = tmp_path / "out.flow" / "01-hand_report"
+    jobs = (
+        JobResult("hand_report", "cached", str(folder), report={"page": "01-hand_report/report.html"}),
+        JobResult("count", "done", str(folder), report={"episodes": 3}),
+        JobResult("publish", "failed", str(folder), error="no network"),
+    )
+    counts = {"kept": 3, "frames": 60, "reused": 0, "dropped": 0, "quarantined": 0, "seconds": 1.0}
+    finish(SimpleNamespace(state="done", out="out", jobs=jobs, error="", report="", exit_code=0, **counts), False)  # type: ignore[arg-type]
+    lines = "".join(capsys.readouterr().out.splitlines())  # a terminal breaks long ones
+    assert f"hand_report: cached – {folder / 'report.html'}" in lines
+    assert "count: done" in lines and "publish: failed – no network" in lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,7 +77,9 @@ def finish(result: FlowResult, as_json: bool) -> None:
             if count:
                 console.print(f"  {count} {what}; the report says why", markup=False)
         for job in result.jobs:
-            console.print(f"  {job.label}: {job.state}{f' – {job.error}' if job.error else ''}", markup=False)
+            page = job.report.get("page")
+            more = job.error or (str(Path(job.folder).parent / page) if page else "")
+            console.print(f"  {job.label}: {job.state}{f' – {more}' if more else ''}", markup=False)
         if result.error:
             errors.print(f"error: {result.error}", markup=False)
         if result.report:

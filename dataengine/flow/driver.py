@@ -97,11 +97,11 @@ class Driver:
             return
         self.quarantine.release(self._quarantine_key(task.source), self.run)
         self.tally.finished(outcome, verdict.taken, verdict.left, task.episode)
-        if not outcome.reused:
-            seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
-            self.events.write("episode", episode=task.episode, ids=[o.id for o in verdict.taken], seconds=seconds)
-            for drop in outcome.drops:
-                self.events.write("drop", episode=task.episode, stage=drop.stage, reason=drop.reason)
+        seconds = {} if outcome.reused else {name: round(value, 4) for name, value in outcome.seconds.items()}
+        said = {"episode": task.episode, "ids": [o.id for o in verdict.taken], "seconds": seconds}
+        self.events.write("episode", **said, reused=outcome.reused)
+        for drop in outcome.drops:
+            self.events.write("drop", episode=task.episode, stage=drop.stage, reason=drop.reason)
 
     def _quarantine(self, task: Task, outcome: Outcome, *, count: bool = True) -> None:
         key = self._quarantine_key(task.source)

@@ -79,7 +79,8 @@ def run_jobs(plans: Sequence[JobPlan], folder: FlowFolder, store: str, events: E
         events.update(now=True, phase=f"job {plan.label}")
         job = plugins.make("jobs", plan.name, fill(plan.params, folders, "then"))
         # An earlier job counts by what it was made from, not by the path of its folder.
-        key = digest([part_key("jobs", plan.name, plan.version, _meaning(plan, job, keys)), store])
+        also = [job.also(folder.out)] if hasattr(job, "also") else []
+        key = digest([part_key("jobs", plan.name, plan.version, _meaning(plan, job, keys)), store, *also])
         folders[f"jobs.{plan.label}"], keys[f"jobs.{plan.label}"] = str(where), key
         result = _run(plan, job, where, folder.out, key)
         failed = result.state == "failed"

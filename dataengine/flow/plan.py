@@ -78,10 +78,10 @@ def plan_flow(
         _check_apart(spec.out, Path(source.plan.path))
     if spec.out.is_dir() and any(spec.out.iterdir()) and not (spec.out / "meta" / "info.json").exists():
         raise ConfigError(f"`out` {spec.out} is not empty and no store; a store needs a folder of its own")
-    if not stages and len(rates := {source.plan.fps for source in sources}) > 1:
+    if len(rates := {source.plan.fps for source in sources}) > 1:
         raise ConfigError(
             f"the sources have different rates ({', '.join(f'{r:g}' for r in sorted(rates))} Hz) and a store has one; "
-            "set `fps` in a mapping where a source's own is wrong, or put a stage that resamples"
+            "say one for all with `fps` in their mappings (--set fps=30), where the format can be read at another rate"
         )
     return FlowPlan(
         spec, tuple(sources), tuple(stages), tuple(jobs), estimate(sources), embodiment_of(sources), licence_of(sources)

@@ -28,7 +28,7 @@ from dataengine.flow.labels import label_file, write_label
 from dataengine.flow.shards import check_label, is_sealed, seal_shard
 from dataengine.flow.stages import StagePlan, make_stage
 from dataengine.flow.task import MAX_TRIES, Dropped, Outcome, Output, Task
-from dataengine.plugins import Drop, Stage
+from dataengine.plugins import Drop, Stage, params_of
 
 _LATE = "late"
 
@@ -151,7 +151,7 @@ class _Run:
         if kept is not None:
             self.hits[plan.label] = self.hits.get(plan.label, 0) + 1
             return kept
-        results = [_with_step(result, before, plan) for result in stage.run(iter([before]))]
+        results = [_with_step(result, before, plan, stage) for result in stage.run(iter([before]))]
         for result in results:
             if not isinstance(result, Episode | Drop):
                 raise EpisodeError(before.id, f"stage {plan.name!r} gave {type(result).__name__}, not Episode or Drop")
@@ -240,14 +240,16 @@ def _given_up(task: Task, tries: Path, count: int) -> Outcome:
     return Outcome(task.key, "failed", stage=at, reason=reason, tries=count)
 
 
-def _with_step(result: Episode | Drop, before: Episode, plan: StagePlan) -> Episode | Drop:
-    """Write into the lineage what changed an episode; labels carry their own source, so they leave no step."""
+def _with_step(result: Episode | Drop, before: Episode, plan: StagePlan, stage: Stage) -> Episode | Drop:
+    """Write into the lineage what changed an episode, files by their names alone: where they lie on this machine is
+    nobody's business. Labels carry their own source, so they leave no step."""
     if not isinstance(result, Episode) or _unchanged(result, before):
         return result
     new = result.meta.lineage[len(before.meta.lineage) :]
     if any(step.name == plan.name for step in new):
         return result
-    params = dict(plan.params) | ({"artifact": plan.key[:16]} if plan.artifact else {})
+    names = {key: value.name for key, value in params_of(stage).items() if isinstance(value, Path)}
+    params = dict(plan.params) | names | ({"artifact": plan.key[:16]} if plan.artifact else {})
     return result.with_step(Step(plan.name, plan.version, params))
 
 

@@ -23,14 +23,15 @@ def user_data(path: str | Path) -> int:
     """How many packets of a video carry data that is neither pictures nor an encoder's settings. For files that `probe`
     has passed. Raises `VideoError`."""
     container, stream = open_video(path)
+    found = 0
     with container, reading(path):
         context = stream.codec_context
         codec, extradata = context.codec.canonical_name, context.extradata or b""
-        if not nal.has_units(codec):
-            return 0
-        prefix = nal.length_size(codec, extradata)
-        packets = (bytes(packet) for packet in container.demux(stream) if packet.size)
-        return sum(any(_foreign(codec, unit) for unit in nal.split(packet, prefix)) for packet in packets)
+        if nal.has_units(codec):
+            prefix = nal.length_size(codec, extradata)
+            packets = (bytes(packet) for packet in container.demux(stream) if packet.size)
+            found = sum(any(_foreign(codec, unit) for unit in nal.split(packet, prefix)) for packet in packets)
+    return found
 
 
 def _foreign(codec: str, unit: bytes) -> bool:

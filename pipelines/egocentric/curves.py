@@ -3,6 +3,7 @@ escaped; colours are classes of the page, so that they follow its light and dark
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def lanes(
     parts = []
     for place, (name, spans) in enumerate(rows):
         top = 4 + place * (LANE + 5)
-        parts.append(f'<text x="{LEFT - 10}" y="{top + 12}" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<text x="{LEFT - 10}" y="{top + 12}" text-anchor="end">{_words(name)}</text>')
         parts.append(f'<rect class="ground" x="{LEFT}" y="{top}" width="{WIDE - LEFT - RIGHT}" height="{LANE}"/>')
         parts += [_span(span, top, LANE, first, frames) for span in spans]
     top = 4 + len(rows) * (LANE + 5)
@@ -117,7 +118,7 @@ def _panel(panel: Panel, top: int, frames: int) -> str:
         parts += _curve(curve, y, frames)
     for row, said in enumerate(panel.title):
         kind = "name" if row == 0 else "unit"
-        parts.append(f'<text class="{kind}" x="0" y="{top + 14 + 15 * row}">{escape(said)}</text>')
+        parts.append(f'<text class="{kind}" x="0" y="{top + 14 + 15 * row}">{_words(said)}</text>')
     return "".join(parts)
 
 
@@ -153,10 +154,10 @@ def _span(span: tuple[int, int, str, str], top: int, tall: int, first: int, fram
     if stop <= start:
         return ""
     left, right = _x(np.array([start, stop]), 0, frames).tolist()
-    words = f"<title>{escape(span[3])}</title>" if span[3] else ""
+    title = f"<title>{_words(span[3])}</title>" if span[3] else ""
     return (
         f'<rect class="span {escape(span[2])}" x="{left:.1f}" y="{top}" width="{max(right - left, 1.5):.1f}" '
-        f'height="{tall}">{words}</rect>'
+        f'height="{tall}">{title}</rect>'
     )
 
 
@@ -179,8 +180,10 @@ def _points(places: Iterable[Any]) -> str:
 
 
 def _ticks(low: float, high: float, most: int = 3) -> list[float]:
-    """Round numbers from `low` to `high`, some `most` of them."""
+    """Round numbers from `low` to `high`, some `most` of them and at least two: one alone is no scale."""
     step = _round_above((high - low) / most) or 1.0
+    while high > low and np.floor(high / step + 1e-6) - np.ceil(low / step - 1e-6) < 1:
+        step = _round_below(step * 0.9)
     marks = np.arange(np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6) + 1) * step + 0.0
     return np.round(marks[: 4 * most], 12).tolist()
 
@@ -197,6 +200,11 @@ def _round_below(value: float) -> float:
         return 0.0
     power = 10.0 ** np.floor(np.log10(value))
     return float(next(step * power for step in (5, 2, 1) if step * power <= value * (1 + 1e-9)))
+
+
+def _words(text: str) -> Markup:
+    """Text as text, also where it holds what would not be seen or would turn the line around."""
+    return escape("".join("\ufffd" if unicodedata.category(sign) in ("Cc", "Cf") else sign for sign in text))
 
 
 def _svg(kind: str, height: float, title: str, parts: Sequence[str]) -> Markup:

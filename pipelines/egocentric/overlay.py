@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -100,6 +101,17 @@ class Beside(Clip):
     @property
     def fingerprint(self) -> str:
         return derived_id("beside", " ".join(clip.fingerprint for clip in self.clips))
+
+
+def strip(pictures: Sequence[np.ndarray]) -> bytes:
+    """Pictures `(H, W, 3)` uint8 of one height side by side, as JPEG: a page holds hundreds of them."""
+    from PIL import Image
+
+    between = np.full((len(pictures[0]), 4, 3), 255, np.uint8)
+    laid = [part for picture in pictures for part in (between, picture)][1:]
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(laid, 1)).save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def filmed(episode: Episode) -> Clip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,16 +52,22 @@ class RobotDrawn(OverVideo):
         return found
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        last = self.length if stop is None else min(stop, self.length)
+        yield from self._drawn(range(start, last), self.source.frames(start, last) if self.background else iter(()))
+
+    def some(self, at: Sequence[int]) -> Iterator[np.ndarray]:
+        """These frames: with one painter, which takes longer to make than a picture."""
+        yield from self._drawn(at, map(self.source.frame, at))
+
+    def _drawn(self, at: Sequence[int], pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         from PIL import Image
 
         from pipelines.egocentric.painter import Painter, over
 
         robot, views = self.robot, cameras(self.episode)
         does = told(self.episode, robot)
-        last = self.length if stop is None else min(stop, self.length)
         with Painter(self.lens, robot, tuple(does)) as painter:
-            pictures = self.source.frames(start, last) if self.background else iter(())
-            for frame in range(start, last):
+            for frame in at:
                 if self.background:
                     beneath = np.asarray(Image.fromarray(next(pictures)).resize((self.width, self.height)))
                 else:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dataengine.runs import runs
 
-FASTER, SHORTEST = 0.05, 0.3  # [m/s] at which a movement begins and ends, and how long it lasts at least [s]
+FASTER, SHORTEST = 0.05, 0.3  # [m/s] that a movement is faster than, for so long [s] at least
 CUTOFF, FAINTEST, PADDED = 10.0, 0.05, 4  # of SPARC, as its authors chose them: [Hz], share of the peak, powers of two
 
 
@@ -26,14 +26,23 @@ class Movement(NamedTuple):
 
 
 def movements(points: np.ndarray, there: np.ndarray, fps: float) -> list[Movement]:
-    """Of a point `(T, 3)` [m]; there: `(T,)` bool, frames that show it."""
+    """Of a point `(T, 3)` [m]; there: `(T,)` bool, frames that show it.
+
+    A movement begins and ends where its speed is least: cut off at a speed, a slow one would lack more of its ends than
+    a fast one, and neither measure would be that of the movement.
+    """
     found = []
     for first, last in runs(there):
         if last - first < 4:
             continue
         speed = speeds(points[first:last], fps)
+        slower, faster = np.diff(speed) > 0, np.diff(speed) < 0
         for start, stop in runs(speed > FASTER):
             if stop - start >= max(SHORTEST * fps, 4):
+                while start > 0 and slower[start - 1]:
+                    start -= 1
+                while stop < len(speed) and faster[stop - 1]:
+                    stop += 1
                 fast = speed[start:stop]
                 found.append(Movement(first + start, first + stop, sparc(fast, fps), ldlj(fast, fps)))
     return found

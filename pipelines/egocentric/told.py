@@ -40,12 +40,17 @@ class Told(NamedTuple):
     closed: np.ndarray | None
 
 
+def retargeted(episode: Episode) -> Step | None:
+    """The last time it was retargeted, to whatever; None where it was not."""
+    return next((step for step in reversed(episode.meta.lineage) if step.name == STAGE), None)
+
+
 def step_of(episode: Episode) -> Step | None:
     """The last time it was retargeted to a gripper; None where it was not."""
-    found = [step for step in episode.meta.lineage if step.name == STAGE]
-    if not found or found[-1].params.get("space", "gripper") != "gripper" or "observation.state" not in episode.frames:
+    step = retargeted(episode)
+    if step is None or step.params.get("space", "gripper") != "gripper" or "observation.state" not in episode.frames:
         return None
-    return found[-1]
+    return step
 
 
 def told(episode: Episode, robot: RobotModel | None = None) -> dict[str, Told]:
@@ -90,6 +95,12 @@ def cameras(episode: Episode) -> Poses:
             "the camera is placed",
         )
     return in_workspace(cameras_in_base(moving, told.camera, told.world, episode), told.scale, told.shift)
+
+
+def film_of(episode: Episode) -> tuple[int, int]:
+    """Which frames of its source – of the whole video, where it was cut from one – this episode is."""
+    start = sum(_frame(step, "start", episode) for step in episode.meta.lineage if step.name == "slice")
+    return start, start + episode.length
 
 
 def place_of(episode: Episode) -> tuple[int, int]:
@@ -138,8 +149,16 @@ def _told(
     if ends is None or ends[0] == ends[1]:
         return Told(side, tool, joints, gripper, None, None)
     opening = np.clip((gripper - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
-    below, above = (float(params.get(name, usual)) for name, usual in (("close_below", 0.1), ("open_above", 0.2)))
+    below, above = levels(params, episode)
     return Told(side, tool, joints, gripper, opening, is_closed(opening, np.ones(len(opening), bool), below, above))
+
+
+def levels(params: Mapping[str, Any], episode: Episode) -> tuple[float, float]:
+    """The openings below which the stage closed the gripper and above which it opened it."""
+    found = params.get("close_below", 0.1), params.get("open_above", 0.2)
+    if not all(isinstance(level, int | float) for level in found):
+        raise EpisodeError(episode.id, f"its lineage closes and opens the gripper at {found[0]!r} and {found[1]!r}")
+    return found
 
 
 def _ends(arm: Arm, robot: RobotModel | None, side: str) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from dataengine.episode import Episode
 from dataengine.errors import EpisodeError
 from dataengine.flow.folder import FlowFolder, read_lines
 from pipelines.egocentric.smoothness import Movement, movements
-from pipelines.egocentric.told import place_of
+from pipelines.egocentric.told import film_of, place_of
 from pipelines.retarget.cuts import CUTS
+from pipelines.retarget.grasp import GRASP
 from pipelines.retarget.hand import Poses, poses_of
 from pipelines.retarget.placing import camera_poses
 
@@ -107,12 +108,13 @@ def cuts_of(episode: Episode) -> list[dict[str, Any]]:
     label = episode.labels.get(CUTS)
     if label is None:
         return []
-    rows = label.table.slice(0, MOST_CUTS).to_pylist()
-    for row in rows:
-        span = row.get("start"), row.get("stop")
-        if not all(isinstance(at, int) for at in span) or not 0 <= span[0] < span[1] < 2**40:
-            raise EpisodeError(episode.id, f"the label {CUTS} holds a span of {span[0]} to {span[1]}")
-    return rows
+    return _spans(label.table, CUTS, episode)
+
+
+def grasps_of(episode: Episode, side: str) -> list[dict[str, Any]]:
+    """Rows of the label `grasp` of one hand, in frames of the episode. Raises `EpisodeError` where they are none."""
+    label = episode.labels.get(GRASP)
+    return [] if label is None else [row for row in _spans(label.table, GRASP, episode) if row.get("side") == side]
 
 
 def lost_by_reason(cuts: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -134,27 +136,43 @@ def lost_frames(cuts: Iterable[Mapping[str, Any]]) -> int:
 
 def uncut(episode: Episode) -> tuple[Any, ...]:
     """What the pieces of one uncut episode have in common: their cuts are the same and count once."""
-    begin = place_of(episode)[0]
     source = episode.meta.source
-    slices = [step.params.get("start", 0) for step in episode.meta.lineage if step.name == "slice"]
-    return source.get("sha256"), source.get("file"), source.get("episode"), sum(map(int, slices)) - begin
+    whole = film_of(episode)[0] - place_of(episode)[0]
+    return source.get("sha256"), source.get("file"), source.get("episode"), whole
 
 
-def dropped(store: Path) -> tuple[list[dict[str, Any]], int]:
-    """Whole episodes that the flow of this store sorted out in its last run: episode, stage, reason; and how many."""
-    found: list[dict[str, Any]] = []
-    count = 0
+class Dropped(NamedTuple):
+    """Whole episodes that a flow sorted out. rows: episode, stage and reason of the first of them. total: how many.
+    seconds: of what the flow was given, None where nobody says."""
+
+    rows: list[dict[str, Any]]
+    total: int
+    seconds: float | None
+
+
+def dropped(store: Path) -> Dropped:
+    """What the flow of this store says. A run that goes on where another stopped does not try an episode again, so the
+    last that was said of it counts, in whichever run, while its source is one of the flow's."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    run: dict[str, Any] = {}
+    plan: list[Any] = []
     for event in read_lines(FlowFolder(Path(store).absolute()).events):
         if not isinstance(event, dict):
             continue
-        kind = event.get("event")
+        kind, episode = event.get("event"), str(event.get("episode", ""))
         if kind == "start":
-            found, count = [], 0
-        elif kind in ("drop", "quarantine"):
-            count += 1
-            if len(found) < MOST_REASONS:
-                found.append({what: str(event.get(what, "")) for what in ("episode", "stage", "reason")})
-    return found, count
+            plan = [each for each in event.get("plan") or () if isinstance(each, dict)]
+            names = tuple(f"{Path(str(each.get('path'))).name}:" for each in plan)
+            found = {key: rows for key, rows in found.items() if key.startswith(names)}
+        elif kind in ("episode", "drop", "quarantine"):
+            if kind != "drop" or run.get(episode) != event.get("run"):
+                found.pop(episode, None)
+            run[episode] = event.get("run")
+            if kind != "episode":
+                row = {what: str(event.get(what, ""))[:1000] for what in ("episode", "stage", "reason")}
+                found.setdefault(episode, []).append(row)
+    rows = [row for each in found.values() for row in each]
+    return Dropped(rows[:MOST_REASONS], len(rows), _seconds(plan))
 
 
 def _common(episode: Episode, side: str, there: np.ndarray) -> float | None:
@@ -167,6 +185,26 @@ def _common(episode: Episode, side: str, there: np.ndarray) -> float | None:
         return None
     far = np.asarray(episode.frames[hands.column(side, "wrist")], np.float64)[there, 2]
     return round(float(1e3 * part * np.median(far)), 1)
+
+
+def _spans(table: Any, name: str, episode: Episode) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.slice(0, MOST_CUTS).to_pylist()
+    for row in rows:
+        start, stop = row.get("start"), row.get("stop")
+        if not (isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop < 2**40):
+            raise EpisodeError(episode.id, f"the label {name} holds a span of {start} to {stop}")
+    return rows
+
+
+def _seconds(plan: list[Any]) -> float | None:
+    """Of all sources of a flow together."""
+    total = 0.0
+    for each in plan:
+        frames, fps = each.get("frames"), each.get("fps")
+        if not (isinstance(frames, int) and isinstance(fps, int | float) and fps > 0):
+            return None
+        total += frames / fps
+    return total if plan else None
 
 
 def _share(mask: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dataengine.runs import runs
 from pipelines.egocentric import trust
 from pipelines.egocentric.curves import Curve, Panel, lanes, panels, path
 from pipelines.egocentric.smoothness import FASTER, speeds
-from pipelines.egocentric.told import Told, place_of, step_of
+from pipelines.egocentric.told import Told, levels, place_of, retargeted, step_of
 from pipelines.retarget.cuts import CUTS
 from pipelines.retarget.gripper import pinch
 from pipelines.retarget.placing import camera_poses
@@ -39,13 +40,14 @@ def paths(episode: Episode) -> list[Markup]:
     ]
 
 
-def spans(episode: Episode) -> Markup:
-    """When a hand is there, what was cut out before and after, and which part of it all this episode is."""
+def spans(episode: Episode, reached: Mapping[str, np.ndarray] | None = None) -> Markup:
+    """When a hand is there, what was cut out before and after, and which part of it all this episode is. reached: by
+    side, `(T,)` bool, what the embedded world's arm could follow."""
     start, stop = place_of(episode)
     cuts = trust.cuts_of(episode)
     end = max([stop, *(cut["stop"] for cut in cuts)])
     rows: list[tuple[str, list[tuple[int, int, str, str]]]] = []
-    if step_of(episode) is not None or CUTS in episode.labels:
+    if retargeted(episode) is not None or CUTS in episode.labels:
         rows.append(("this episode", [(start, stop, "kept", f"frames {start} to {stop}")]))
     for side in sides_of(episode):
         tracked = np.asarray(episode.frames[hands.column(side, "tracked")])
@@ -55,6 +57,14 @@ def spans(episode: Episode) -> Markup:
             for a, b in runs(tracked == state)[:MOST_SPANS]
         ]
         rows.append((f"{side} hand", found))
+    for side in sides_of(episode):
+        if grasps := trust.grasps_of(episode, side)[:MOST_SPANS]:
+            rows.append((f"{side} carries", [_carried(one, side, start) for one in grasps]))
+    for side, each in (reached or {}).items():
+        words = f"{side} hand out of reach in the embedded world"
+        rows.append(
+            ("world: no reach", [(start + a, start + b, "cut light", words) for a, b in runs(~each)[:MOST_SPANS]])
+        )
     for reason in trust.lost_by_reason(cuts):
         mine = [cut for cut in cuts if str(cut["reason"]) == reason][:MOST_SPANS]
         kind = f"cut {KINDS.get(reason, '')}"
@@ -124,12 +134,8 @@ def _fingers(episode: Episode, told: dict[str, Told]) -> list[Panel]:
     openings = [Curve(each.opening, whole, side) for side, each in told.items() if each.opening is not None]
     if openings:
         step = step_of(episode)
-        levels = (
-            [float(step.params.get(name, at)) for name, at in (("close_below", 0.1), ("open_above", 0.2))]
-            if step
-            else []
-        )
-        found.append(Panel(("gripper", "opening, 0 to 1"), openings, closed, levels, 0.0, 1.0))
+        marks = levels(step.params, episode) if step else ()
+        found.append(Panel(("gripper", "opening, 0 to 1"), openings, closed, marks, 0.0, 1.0))
     return found
 
 
@@ -160,6 +166,12 @@ def _left(episode: Episode, limits: dict[str, float | None]) -> list[Panel]:
         levels = [] if limit is None else [limit]
         found += [Panel(("left over", unit), curves, levels=levels, low=0.0, high=limit)] if curves else []
     return found
+
+
+def _carried(grasp: dict[str, Any], side: str, first: int) -> tuple[int, int, str, str]:
+    start, stop, travel = first + grasp["start"], first + grasp["stop"], grasp.get("travel")
+    far = f" and moved {1e3 * travel:.0f} mm" if isinstance(travel, float) else ""
+    return start, stop, f"{side} carries", f"{side} gripper closed{far}: frames {start} to {stop}"
 
 
 def _said(cut: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from dataengine.episode import ArrayClip, Episode, Feature, Meta
 from dataengine.errors import ConfigError, EpisodeError
 from dataengine.store import Store
 from dataengine.store.gather import append_all
-from pipelines.common_space import ACTION, STATE, CommonSpace
+from pipelines.common_space import ACTION, ANGLES, STATE, CommonSpace
 
 ARM = ("joint.pos", "ee.x", "ee.y", "grip")
 ELEMENTS = ("ee.y", "ee.x", "gripper.pos")
@@ -85,6 +85,7 @@ def test_two_embodiments_make_one_dataset(tmp_path):
         (arm(), replace(STAGE, cameras={"x": ["observation.images.left"]}), "no camera of observation.images.left"),
         (arm(frame="camera"), STAGE, "has the frame 'camera', not 'base'"),
         (arm(rotation="euler"), replace(STAGE, rotation="rotation_6d"), "has the rotation 'euler', not 'rotation_6d'"),
+        (arm(rotation="euler"), STAGE, "has the rotation 'euler', not 'extrinsic xyz angles relative to the tool"),
         (arm(kind="delta"), STAGE, None),
         (arm().select([ACTION]), STAGE, "is missing"),
         (arm(), replace(STAGE, rename={"grip": "gripper.pos", "joint.pos": "ee.x"}), "two elements of one name"),
@@ -102,7 +103,32 @@ def test_what_does_not_mean_the_same_is_refused(episode: Episode, stage: CommonS
     assert says in str(caught.value)
 
 
+def test_what_a_dataset_does_not_say_is_noted_and_what_is_not_asked_for_is_not():
+    silent = arm()
+    silent = replace(silent, features={key: replace(f, info={**f.info, "frame": None}) if key == STATE else f
+                                       for key, f in silent.features.items()})  # fmt: skip
+    frame = f"frame of {STATE} = 'base': the dataset does not say it"
+    turn = f"rotation of {STATE} and {ACTION} = {ANGLES!r}: the dataset does not say it"
+    assert brought(silent).meta.lineage[-1].assumed == (frame, turn)
+    assert brought(arm(rotation=ANGLES)).meta.lineage[-1].assumed == ()
+    free = replace(STAGE, frame=None, rotation=None)
+    assert brought(arm(frame="camera", rotation="euler"), free).meta.lineage[-1].assumed == ()
+
+
+def test_two_ways_to_write_angles_do_not_become_one_dataset(tmp_path):
+    """A store keeps the words of its first episode; the second's numbers would be read by them."""
+    other = replace(arm(1, rotation="relative to the camera"), id="person")
+    with pytest.raises(EpisodeError, match="has the rotation 'relative to the camera'"):
+        append_all(STAGE.run(iter([arm(rotation=ANGLES), other])), tmp_path / "both")
+
+
 def test_wrong_parameters_are_said_at_once():
-    for wrong in ({"elements": ()}, {"elements": ("a", "a")}, {"cameras": {"a": "x"}}, {"size": (8, 32)}):
+    for wrong in (
+        {"elements": ()},
+        {"elements": ("a", "a")},
+        {"cameras": {"a": "x"}},
+        {"cameras": {ACTION: ["x"]}},
+        {"size": (8, 32)},
+    ):
         with pytest.raises(ConfigError, match="common_space"):
             CommonSpace(**wrong)  # type: ignore[arg-type]

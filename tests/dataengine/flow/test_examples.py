@@ -27,7 +27,7 @@ def test_an_example_can_be_planned(path: Path, toy, tmp_path: Path, monkeypatch:
     given = {name: str(toy(2, name=f"{name}.json")) for name in sources} | {"out": str(tmp_path / "out")}
     if isinstance(raw["source"], dict) and raw["source"].get("format") == "ego":
         model, films = tmp_path / "hand_landmarker.task", tmp_path / "films"
-        model.write_bytes(b"planning looks at nothing")
+        model.write_bytes(b"PK\5\6" + bytes(18))  # an empty archive: planning looks at no more
         monkeypatch.setenv("DATAENGINE_HAND_MODEL", str(model))
         films.mkdir()
         for number in range(2):

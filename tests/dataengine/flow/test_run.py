@@ -204,6 +204,28 @@ def test_a_flow_that_leaves_nothing(toy, go) -> None:
     assert result.jobs[0].state == "skipped" and Path(result.report or "").exists()
 
 
+def test_a_job_runs_again_where_something_beside_the_store_has_changed(toy, go, tmp_path: Path) -> None:
+    watched = tmp_path / "watched"
+    for text, state in (("a", "done"), ("a", "cached"), ("b", "done")):
+        watched.write_text(text)
+        assert [j.state for j in go(toy(2), then=[{"toy_job": {"watched": str(watched)}}]).jobs] == [state]
+
+
+def test_lineage_names_files_without_the_folders_they_lie_in(toy, go, tmp_path: Path) -> None:
+    go(toy(1), [{"toy_scale": {"table": str(tmp_path / "deep" / "table.csv")}}])
+    (step,) = (s for s in Store.open(tmp_path / "out")[0].meta.lineage if s.name == "toy_scale")
+    assert step.params["table"] == "table.csv" and step.params["factor"] == 2.0
+    assert str(tmp_path) not in str(step.params)
+
+
+def test_what_became_of_an_episode_is_said_in_every_run(toy, go, tmp_path: Path) -> None:
+    for _ in range(2):
+        go(toy(2), [{"toy_filter": {"at_least": 21}}])
+    events = [json.loads(line) for line in (tmp_path / "out.flow" / "events.jsonl").read_text().splitlines()]
+    assert [e["reused"] for e in events if e["event"] == "episode"] == [False, False, True, True]
+    assert [e["episode"] for e in events if e["event"] == "drop"] == ["toy.json:e0"] * 2
+
+
 def test_jobs_run_in_order_once_and_see_each_others_folder(toy, go, tmp_path: Path) -> None:
     then = [{"toy_job": {"text": "one"}}, {"toy_job": {"text": "two", "other": "${jobs.toy_job}"}}]
     first = go(toy(2), then=then)
@@ -233,12 +255,12 @@ def test_wrong_names_are_known_before_anything_is_written(toy, go, tmp_path: Pat
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.flow").exists()
 
 
-def test_sources_of_different_rates_need_a_stage(toy, go) -> None:
+def test_sources_of_different_rates_are_refused_before_anything_is_written(toy, go, tmp_path: Path) -> None:
     sources = [str(toy(1, name="a.json")), str(toy([{"name": "z", "length": 9}], name="b.json", fps=20.0))]
-    with pytest.raises(ConfigError, match="different rates"):
-        go(sources)
-    result = go(sources, ["toy_scale"])
-    assert result.quarantined == 1 and "20 frames a second" in result.record["quarantined"][0]["reason"]
+    for stages in ([], ["toy_scale"]):
+        with pytest.raises(ConfigError, match=r"different rates \(10, 20 Hz\).*fps"):
+            go(sources, stages)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_disk_is_checked_before_the_start(toy, go, tmp_path: Path, monkeypatch) -> None:

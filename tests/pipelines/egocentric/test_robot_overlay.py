@@ -66,6 +66,17 @@ def test_the_tool_is_drawn_where_opencv_sees_the_fingers_meet(lens: str, gantry:
         assert (picture[..., 2] < 60).all()  # neither floor nor what lies about
 
 
+def test_some_frames_are_those_of_the_whole_by_one_painter(gantry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.egocentric import painter
+
+    drawn = RobotDrawn(by_joints(seen(frames=12), gantry), gantry, 64)
+    whole, made = list(drawn.frames()), []
+    monkeypatch.setattr(painter.Painter, "close", lambda self, close=painter.Painter.close: made.append(close(self)))
+    for frame, picture in zip((1, 4, 11), drawn.some([1, 4, 11]), strict=True):
+        np.testing.assert_array_equal(picture, whole[frame])
+    assert len(made) == 1
+
+
 def test_in_another_size_it_is_at_the_same_place(gantry: Path) -> None:
     given = seen()
     picture = RobotDrawn(by_joints(given, gantry), gantry, 2 * HIGH, background=False).frame(30)

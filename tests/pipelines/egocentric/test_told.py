@@ -12,7 +12,7 @@ from dataengine import hands
 from dataengine.episode import Episode, Step
 from dataengine.errors import EpisodeError
 from pipelines.egocentric.lens import lens_of
-from pipelines.egocentric.told import arms_of, cameras, place_of, step_of, told
+from pipelines.egocentric.told import arms_of, cameras, film_of, place_of, step_of, told
 from pipelines.retarget.hand import read_hand
 from pipelines.retarget.pose import tool_poses
 from pipelines.retarget.rotations import NAMES
@@ -51,6 +51,31 @@ def test_the_camera_sees_the_tool_where_the_fingers_meet(workspace: dict) -> Non
     lens = lens_of(episode, 320, 240)
     assert tool is not None and lens is not None
     np.testing.assert_allclose(lens.project(tool.seen_from(cameras(episode).inverse()).point), given.pixels, atol=0.02)
+
+
+def test_which_part_of_the_film_an_episode_is() -> None:
+    """Slice by slice, before retargeting and by it: the numbers of the pixels' own frames."""
+    given = seen(frames=60).episode
+    sigma = given.frames[hands.column("right", "sigma")].copy()
+    sigma[30:34] = 0.2
+    clip = replace(given, frames={**given.frames, hands.column("right", "sigma"): sigma}).slice(6, 56)
+    parts = retarget(clip, sigma=0.05, shortest=0.1)
+    assert film_of(given) == (0, 60) and [film_of(part) for part in parts] == [(6, 30), (34, 56)]
+    for part in parts:
+        start, stop = film_of(part)
+        key = hands.column("right", "pixels")
+        np.testing.assert_array_equal(part.frames[key], given.frames[key][start:stop])
+    odd = parts[0].with_step(Step("slice", "1", {"start": "2", "stop": 9}))
+    with pytest.raises(EpisodeError, match="slice whose start is '2'"):
+        film_of(odd)
+
+
+def test_levels_of_the_gripper_that_are_no_numbers_are_refused() -> None:
+    (episode,) = retarget(seen().episode)
+    (*before, step) = episode.meta.lineage
+    odd = replace(step, params={**step.params, "close_below": "soon"})
+    with pytest.raises(EpisodeError, match=r"closes and opens the gripper at 'soon' and 0\.2"):
+        told(replace(episode, meta=replace(episode.meta, lineage=(*before, odd))))
 
 
 def test_both_hands_are_read_one_by_one() -> None:

@@ -110,6 +110,7 @@ class Scale:
 
     factor: float = 2.0
     log: str = ""
+    table: Path | None = None
     name = "toy_scale"
     version = "1"
     reads = ("action",)
@@ -255,8 +256,12 @@ class Count:
     text: str = ""
     other: Path | None = None
     fail: bool = False
+    watched: Path | None = None
     name = "toy_job"
     version = "1"
+
+    def also(self, store: Path):
+        return self.watched and self.watched.read_text()
 
     def run(self, store: Path, out: Path):
         from dataengine.store import Store
