@@ -237,7 +237,7 @@ def checked(part: Any, params: Mapping[str, Any], who: str, where: str) -> dict[
             near = difflib.get_close_matches(str(key), fields, n=1)
             raise ConfigError(
                 f"{who} has no parameter {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
+                + (f"; did you mean {near[0]!r}?" if near else ".")
                 + f" It takes: {', '.join(fields) or 'none'}"
             )
     return {key: _fit(value, hints[key], f"{where}.{key}") for key, value in params.items()}

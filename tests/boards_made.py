@@ -16,6 +16,7 @@ def drawing(board: Board) -> np.ndarray:
     if board.dictionary:
         words = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, f"DICT_{board.dictionary.upper()}"))
         made = cv2.aruco.CharucoBoard((board.columns + 1, board.rows + 1), board.side, board.marker, words)
+        made.setLegacyPattern(board.legacy)
         return made.generateImage(((board.columns + 1) * FINE, (board.rows + 1) * FINE))
     y, x = np.mgrid[: board.rows + 1, : board.columns + 1]
     return np.kron(np.where((x + y) % 2, 255, 0), np.ones((FINE, FINE))).astype(np.uint8)

@@ -26,6 +26,11 @@ class Camera(Lens):
         super().__post_init__()
         if not 0 <= self.spread < 1:
             raise ConfigError(f"camera: spread is 0 to 1, not {self.spread}")
+        if not (-0.5 <= self.cx <= self.width - 0.5 and -0.5 <= self.cy <= self.height - 0.5):
+            raise ConfigError(
+                f"camera: cx={self.cx:g}, cy={self.cy:g} lies outside of pictures of {self.width}×{self.height}: "
+                f"width and height are of the pictures that all four were measured in"
+            )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,9 +53,11 @@ def camera_of(said: Mapping[str, Any] | None, width: int, height: int) -> Camera
     spread = said.pop("spread", SURE if "fov" in said else UNSURE)
     fov = said.pop("fov", USUAL)
     if said:
-        raise ConfigError(f"camera: give fx (and fy, cx, cy, distortion) or fov, not {', '.join(said)} alone")
+        raise ConfigError(f"camera: give fx (and fy, cx, cy, distortion) or fov, not {', '.join(map(str, said))} alone")
     if not isinstance(fov, int | float) or not 5 <= fov <= 170:
         raise ConfigError(f"camera: fov is 5 to 170 degrees, not {fov!r}")
+    if not isinstance(spread, int | float):
+        raise ConfigError(f"camera: spread is 0 to 1, not {spread!r}")
     focal = max(width, height) / 2 / math.tan(math.radians(fov) / 2)
     across, down = (width - 1) / 2, (height - 1) / 2
     return Camera(width=width, height=height, fx=focal, fy=focal, cx=across, cy=down, spread=spread)

@@ -26,6 +26,7 @@ from dataengine.video.user_data import user_data
 PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LARGEST = 64_000_000  # pixels of one picture; 8K has half of it
 RATES = (1.0, 240.0)  # [Hz]
+ABOUT = 1.01  # times the highest rate: a phone's 240 is not to the digit
 STILL = 60.0  # [s] one picture may be shown; beyond it a clock has jumped
 UNEVEN = 0.45  # of a frame: as far as pictures may be from an even clock that is taken for theirs
 
@@ -66,6 +67,7 @@ def _video(path: Path, fps: float | None) -> Footage:
         at = float(times[int(wait.argmax())])
         raise VideoError(path, f"shows one picture for {wait.max():,.0f} s, from {at:.1f} s on", hint="cut it there")
     rate = fps or _rate(times, clip.fps)
+    rate = RATES[1] if RATES[1] < rate < ABOUT * RATES[1] else rate
     if not RATES[0] <= rate <= RATES[1]:
         raise VideoError(
             path, f"shows {rate:g} pictures a second; {RATES[0]:g} to {RATES[1]:g} are read", hint="give fps"
@@ -260,7 +262,10 @@ def open_photo(path: Path) -> np.ndarray:
                 raise SourceError(path, f"is {image.width}×{image.height}; {LARGEST} pixels are the most")
             if getattr(image, "is_animated", False) and image.format in ("PNG", "WEBP"):
                 raise SourceError(path, f"moves, in {image.n_frames} pictures", hint="make a video of it")  # type: ignore[attr-defined]
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip at 255
+                return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, 2)
+            return np.asarray(upright.convert("RGB"))
     except SourceError:
         raise
     except Image.DecompressionBombError as error:

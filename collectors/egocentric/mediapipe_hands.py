@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class MediaPipeHands:
 
         require("hands")
         said = f"{self.hands} {self.detection} {self.presence} {self.tracking}"
-        return f"mediapipe {version('mediapipe')} {hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]} {said}"
+        return f"mediapipe {version('mediapipe')} {hashlib.sha256(_model(self.file)).hexdigest()[:16]} {said}"
 
     def track(self, pictures: Iterable[np.ndarray], fps: float) -> Iterator[list[Sighting]]:
         import mediapipe
@@ -94,15 +95,25 @@ class MediaPipeHands:
                 ]
 
 
+def _model(file: Path) -> bytes:
+    """What a file holds that looks like a model. Raises `SourceError`."""
+    try:
+        if file.stat().st_size > LARGEST:
+            raise SourceError(file, f"is larger than {LARGEST >> 20} MiB and no hand model")
+        if not zipfile.is_zipfile(file):
+            raise SourceError(file, f"is no hand model, or cut short: {NAME} is a zip file of 8 MB", hint=ADDRESS)
+        return file.read_bytes()
+    except OSError as problem:
+        raise SourceError(file, problem.strerror or str(problem)) from problem
+
+
 def _landmarker(settings: MediaPipeHands) -> Any:
     from mediapipe.tasks.python import vision
     from mediapipe.tasks.python.core.base_options import BaseOptions
 
     file = settings.file
-    if file.stat().st_size > LARGEST:
-        raise SourceError(file, f"is larger than {LARGEST >> 20} MiB and no hand model")
     options = vision.HandLandmarkerOptions(
-        base_options=BaseOptions(model_asset_buffer=file.read_bytes()),
+        base_options=BaseOptions(model_asset_buffer=_model(file)),
         running_mode=vision.RunningMode.VIDEO,
         num_hands=settings.hands,
         min_hand_detection_confidence=settings.detection,

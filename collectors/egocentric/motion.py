@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from collectors.egocentric.board import Board
+from collectors.egocentric.board import PRINTED, Board
 from collectors.egocentric.camera import Camera
 from collectors.egocentric.footage import Footage
 from collectors.egocentric.over_board import OverBoard, camera_over
@@ -82,7 +82,9 @@ def camera_columns(
         return Moved(columns, {"camera_motion": {"kind": "still", "from": "the user", "scale": "metric"}})
     if motion == "board":
         if over is None or not over.quality.any():
-            raise SourceError(footage.path, "shows the board in none of its pictures, which was to tell its motion")
+            why = "shows the board in none of its pictures, which was to tell its motion"
+            hint = f"is it the board that was said, and the lens (--camera)? {PRINTED}"
+            raise SourceError(footage.path, why, hint=hint)
         columns = {hands.CAMERA_POSE: over.pose, hands.CAMERA_QUALITY: over.quality}
         lost = int((over.quality == 0).sum())
         return Moved(columns, {"camera_motion": {"kind": "moves", "from": "a board", "scale": "metric", "lost": lost}})

@@ -3,6 +3,7 @@ another smoothing, calibration or cut needs no second look."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.egocentric.footage import Footage
-from dataengine.errors import SourceError
+from dataengine.errors import MachineError, SourceError
 from dataengine.guard import load_npz
 from dataengine.plugins import HandTracker, Sighting
 from dataengine.store.remote import cache_folder
@@ -51,14 +52,21 @@ def _write(path: Path, piece: list[list[Sighting]]) -> None:
 
 
 def keep(path: Path, **arrays: np.ndarray) -> None:
-    """Arrays as a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Arrays as a file of the cache that is there whole or not at all. Raises `MachineError`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        why = error.strerror or str(error)
+        said = f"the cache {cache_folder()} cannot be written: {why} – name another folder in DATAENGINE_CACHE"
+        raise MachineError(said) from OSError(error.errno, why, str(path.parent))
 
 
 def _read(path: Path, length: int) -> list[list[Sighting]] | None:

@@ -6,10 +6,12 @@ that crashes its decoder is quarantined and the rest goes on.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,7 +44,7 @@ class EgoVideos:
     """Videos and folders of pictures that show a person's hands."""
 
     name: ClassVar[str] = "ego"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[str] = f"videos of hands ({', '.join(VIDEOS)}), pictures, and folders of them"
 
     def sniff(self, path: Path) -> bool:
@@ -59,7 +61,11 @@ class EgoVideos:
         if settings.stereo:
             listed = without_others(listed, stereo_of(settings.stereo))
         if not listed:
-            raise SourceError(path, f"holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PHOTOS)})")
+            deeper = path.is_dir() and any(each.is_dir() for each in inside(path))
+            hint = "folders inside it are not looked into: give them" if deeper else ""
+            raise SourceError(
+                path, f"holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PHOTOS)})", hint=hint
+            )
         tracker = _tracker(settings)  # said at once where its model is missing, not of every video
         settings = replace(settings, faces=prepared(settings.faces))
         found: dict[Path, Footage | DataEngineError] = {}
@@ -120,6 +126,7 @@ class EgoVideos:
         over = over_board(footage, Board.said(wanted), camera) if wanted else None
         measured = sizes(footage, tracks, camera, settings, tracker, over)
         made = hand_columns(tracks, camera, settings, clip.fps, measured)
+        board = {"board": {"said": wanted, "frames": int((over.quality == 1).sum())}} if over is not None else {}
         moved = camera_columns(footage, seen, camera, settings.motion, tracker.version, over)
         params = {"tracker": tracker.version, "cutoff_hz": settings.cutoff, "bridge_s": settings.bridge}
         assumed = tuple(map(str, _assumed(settings, camera)))
@@ -142,11 +149,17 @@ class EgoVideos:
                     "camera": camera.to_json(),
                     "hands": made.about,
                     "other_hands": tracks.others,
+                    **board,
                     **moved.about,
                     **shown.about,
                 },
             ),
         ).check()
+
+
+def names_of(paths: Iterable[Path]) -> Counter[str]:
+    """How many of the videos in these files and folders have each name."""
+    return Counter(video.name for path in paths for video in _videos(path) or [path])
 
 
 def _settings(mapping: Mapping[str, Any] | None) -> EgoSettings:
@@ -181,13 +194,14 @@ def _videos(path: Path) -> list[Path]:
 
 
 def _usable(video: Path, given: Path) -> None:
-    """Raise `SourceError` where a video of a folder, or the text beside it, is a link to somewhere else, or its name no
-    text."""
+    """Raise `SourceError` where a video of a folder, or the text beside it, is a link to somewhere else, or its name or
+    that text is none."""
     if _said(video) != video.name:
         raise SourceError(_said(video), "its name is no text in UTF-8", hint="rename it")
     for each in (video, video.with_suffix(".txt")) if video != given else ():
         if each.is_file() and not each.resolve().is_relative_to(given.resolve()):
             raise SourceError(each, "leads out of its folder")
+    _task(video)
 
 
 def _said(video: Path) -> str:
@@ -228,13 +242,25 @@ def _ref(
 
 
 def _task(path: Path) -> str | None:
-    """The first line of `<video>.txt` beside a video."""
+    """The first line of `<video>.txt` beside a video, that says something. Raises `SourceError` where it is no text."""
     beside = path.with_suffix(".txt")
     if not beside.is_file():
         return None
-    with beside.open("rb") as file:
-        lines = file.read(TASK_BYTES).decode("utf-8", "replace").strip().splitlines()
-    return lines[0].strip() if lines else None
+    try:
+        with beside.open("rb") as file:
+            said = file.read(TASK_BYTES)
+    except OSError as error:
+        raise SourceError(beside, error.strerror or str(error)) from error
+    coded = "utf-16" if said[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:  # the last letter may be cut
+        lines = codecs.getincrementaldecoder(coded)().decode(said).strip().splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(beside, "is no text in UTF-8", hint="its first line is the task") from error
+    line = lines[0] if lines else ""
+    if "\0" in line or (len(lines) == 1 and len(said) == TASK_BYTES):
+        raise SourceError(beside, f"has no line of text of up to {TASK_BYTES} bytes", hint="its first is the task")
+    plain = "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in line)
+    return " ".join(plain.split()) or None
 
 
 def _assumed(settings: EgoSettings, camera: Camera) -> tuple[Assumption, ...]:

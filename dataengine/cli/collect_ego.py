@@ -45,7 +45,7 @@ def ego(
     from dataengine.errors import ConfigError
 
     if board is not None and store.suffix in (".yaml", ".yml"):
-        _lens(store, list(videos or []), board)
+        _lens(store, list(videos or []), board, dry_run, json)
         return
     require("hands")
     require("flow")
@@ -61,17 +61,31 @@ def ego(
         sources.append(record(webcam, store.with_name(f"{store.name}.webcam"), seconds))
     if not sources:
         raise ConfigError("collect ego takes videos, or --webcam: dataengine collect ego STORE VIDEO...")
+    if cuts is not None:
+        from collectors.egocentric.videos import names_of
+        from pipelines.egocentric.cuts import read_cuts
+
+        (name, count), *_ = (names := names_of(sources)).most_common(1)
+        if count > 1:
+            raise ConfigError(f"--cuts goes by names, and several videos are called {name}: rename all but one")
+        if lost := set(read_cuts(cuts)) - set(names):
+            raise ConfigError(f"{cuts} names {min(lost)}, which is none of the videos")
+    if camera is not None and fov is not None:
+        raise ConfigError("--camera or --fov says what lens it is, not both")
     intrinsics = read_yaml(camera) if camera else {"fov": fov} if fov is not None else None
+    if camera is not None and not intrinsics:
+        raise ConfigError(f"{camera} says nothing of a camera: fx, fy, cx, cy, width, height, distortion")
     named: dict[str, Any] = {"task": task, "hand_size": hand_size, "intrinsics": intrinsics, "board": board}
     mapping = {key: value for key, value in named.items() if value is not None} | typed(set_)
-    if model is not None:
-        mapping["tracker_params"] = {**mapping.get("tracker_params", {}), "model": str(model.absolute())}
+    params = mapping.get("tracker_params", {})
+    if model is not None and isinstance(params, dict):  # what is none is said where the mapping is read
+        mapping["tracker_params"] = {**params, "model": str(model.absolute())}
     stages: list[Any] = [{"cut_hands": {"cuts": str(cuts)} if cuts else {}}]
     report: dict[str, Any] = {}
     if retarget is not None:
-        params = read_yaml(retarget)
-        stages.append({"retarget": params})
-        report = {"robot": True, **{key: params[key] for key in ("model",) if key in params}}
+        wanted = read_yaml(retarget) or {}
+        stages.append({"retarget": wanted})
+        report = {"robot": True, **{key: wanted[key] for key in ("model",) if key in wanted}}
     flow = {
         "name": store.name,
         "source": [{"path": str(path), "format": "ego", "mapping": mapping} for path in sources],
@@ -91,19 +105,28 @@ def ego(
         count = write_cuts(Store.open(store), listed)
         if not json:
             console.print(f"{count} cuts listed in {listed}", markup=False)
+            if count > result.kept:
+                older = f"{count - result.kept} of them are of earlier runs, of videos changed or not given now"
+                console.print(f"  {older}; --overwrite leaves them out", markup=False)
     finish(result, json)
 
 
-def _lens(path: Path, videos: list[Path], board: str) -> None:
+def _lens(path: Path, videos: list[Path], board: str, dry_run: bool, json: bool) -> None:
     """Write the lens of the camera that filmed a board."""
     from collectors.egocentric.board import Board
     from collectors.egocentric.board_lens import lens_of, write_lens
     from collectors.egocentric.footage import open_footage
-    from dataengine.errors import ConfigError
+    from dataengine.errors import ConfigError, SourceError
 
     if len(videos) != 1:
         raise ConfigError(f"a lens is found from one video: collect ego {path.name} board.mp4 --board 9x6")
+    if path.exists():  # said before minutes of looking
+        raise SourceError(path, "is there already", hint="remove it, or name another")
     lens = lens_of(open_footage(videos[0]), Board.said(board))
-    write_lens(lens, path)
+    if not dry_run:
+        write_lens(lens, path)
+    if json:
+        show_json({"lens": lens.camera.to_json(), "error_px": lens.error, "views": lens.views})
+        return
     said = f"{lens.views} views, corners {lens.error:.2f} px off, fx {lens.camera.fx:.1f} ±{lens.camera.spread:.2%}"
     console.print(f"{path}: {said}; use it with --camera {path}", markup=False)

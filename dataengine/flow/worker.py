@@ -56,7 +56,7 @@ def _process(task: Task) -> Outcome:
     try:
         with _deadline(task, tries):
             outcome = run.observe(stages) if task.observer else run.seal(stages)
-    except MissingDependency:
+    except (MissingDependency, MachineError):
         raise
     except Exception as error:
         if (fault := _machine_fault(error)) is not None:

@@ -60,9 +60,15 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        if not self.pipe.poll(_START_SECONDS) or self.pipe.recv() != "ready":
+        if not self._is_ready():
             self.stop()
             raise SourceError("the guarded process", "does not start", hint="is the package importable?")
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.pipe.poll(_START_SECONDS) and self.pipe.recv() == "ready"
+        except EOFError:  # it has died
+            return False
 
     @classmethod
     def current(cls) -> _Worker:

@@ -52,10 +52,11 @@ def reading(path: str | Path, doing: str = "cannot be read as video") -> Iterato
         raise VideoError(path, f"{doing}: it needs too much memory") from error
 
 
-def open_video(path: str | Path, *, hollow: bool = False) -> tuple[InputContainer, VideoStream]:
+def open_video(path: str | Path, *, hollow: bool = False, every: bool = False) -> tuple[InputContainer, VideoStream]:
     """The container and its first video stream, ready to demux or decode with one thread.
 
-    The caller closes the container. hollow: packets may be zeros, so that those of a remote mp4 are not fetched.
+    The caller closes the container. hollow: packets may be zeros, so that those of a remote mp4 are not fetched. every:
+    packets that an edit list leaves out are given too.
     Raises `VideoError` for other kinds of files, no or unknown video, and pictures beyond 16384 a side or 64 Mpx.
     """
     path = Path(path).absolute()  # a relative name such as "concat:x" would be taken for a protocol
@@ -63,6 +64,7 @@ def open_video(path: str | Path, *, hollow: bool = False) -> tuple[InputContaine
     kind, media = _format(path, source)
     # In packets of zeros a parser would find no keyframe and clear the header's marks.
     options = {"fflags": "noparse"} if hollow and isinstance(source, RemoteFile) else {}
+    options |= {"ignore_editlist": "1"} if every and kind == "mp4" else {}
     with reading(path):
         container = av.open(source, format=kind, metadata_errors="replace", options=options)
     try:

@@ -147,12 +147,20 @@ def _scan(container: InputContainer, stream: VideoStream, path: str | Path) -> P
             shown.append((packet.pts, packet.dts, packet.is_keyframe))
             if packet.is_keyframe:
                 parameters.add(bytes(packet))
-    if stream.frames > len(shown) + len(hidden):
-        found = len(shown) + len(hidden)
+    found = len(shown) + len(hidden)
+    if stream.frames > found and stream.frames > _in_the_file(path):
         raise VideoError(path, f"is truncated: its header promises {stream.frames} frames, {found} are there")
     if not shown:
         raise VideoError(path, "holds no frames")
     return _index(shown, hidden, stream.time_base or Fraction(1, 1_000_000), size, parameters.digest(), coding)
+
+
+def _in_the_file(path: str | Path) -> int:
+    """Packets, those that an edit list has FFmpeg pass over included."""
+    container, stream = open_video(path, every=True)
+    with container, reading(path):
+        return sum(packet.size > 0 for packet in container.demux(stream))
+    return 0
 
 
 def _coding(container: InputContainer, stream: VideoStream) -> Coding:

@@ -22,6 +22,7 @@ from dataengine.errors import ConfigError, SourceError
 from dataengine.guard import read_text
 from dataengine.plugins import Drop
 from dataengine.runs import runs
+from pipelines.retarget.person import with_pinch
 
 if TYPE_CHECKING:
     from dataengine.store import Store
@@ -61,7 +62,7 @@ class CutHands:
     cuts: Path | None = None
 
     name: ClassVar[str] = "cut_hands"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[tuple[str, ...]] = ("observation.hands.*", "clips")
 
     def __post_init__(self) -> None:
@@ -86,13 +87,16 @@ class CutHands:
             yield from self._cut(episode)
 
     def _cut(self, episode: Episode) -> Iterator[Episode | Drop]:
+        episode = with_pinch(episode, {"name": self.name, "version": self.version})
         video = str(episode.meta.source.get("file", ""))
         if video in self.listed:
             for cut in self.listed[video]:
                 start, stop = (round(time * episode.fps) for time in cut[:2])
                 if not 0 <= start < min(stop, episode.length):
-                    evidence = {"start": cut.start, "stop": cut.stop, "seconds": episode.length / episode.fps}
-                    yield Drop(episode.id, "a cut of the list lies outside its video", evidence)
+                    seconds = episode.length / episode.fps
+                    evidence = {"start": cut.start, "stop": cut.stop, "seconds": seconds}
+                    why = f"the cut from {cut.start:g} to {cut.stop:g} s lies outside its video of {seconds:.2f} s"
+                    yield Drop(episode.id, why, evidence)
                     continue
                 part = episode.slice(start, min(stop, episode.length))
                 yield part if cut.task is None else part.with_meta(tasks=(cut.task,))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipelines.retarget.motion import Motion, Reading
 
 
 def assumed(
-    motions: Mapping[str, Motion], reading: Reading, space: str, scales: Mapping[str, float]
+    motions: Mapping[str, Motion], reading: Reading, space: str, scales: Mapping[str, float], robots: Iterable[str]
 ) -> tuple[str, ...]:
     """motions: by side, as `reading` found them. space: of the action; only "gripper" needs a calibration. scales: by
-    side, lengths of a robot's hand for those of the person's."""
+    side, lengths of a robot's hand for those of the person's. robots: what is assumed of them, in words."""
     found = []
     if all(motion.cameras is None for motion in motions.values()):
         found.append("the camera stands still")
@@ -24,6 +24,7 @@ def assumed(
     if reading.scale != 1.0:
         found.append(f"places are scaled by {reading.scale:g}")
     found += [f"{side} fingers are {scale:.2f} times as long as the person's" for side, scale in scales.items()]
+    found += robots
     if space == "dexterous":
         return tuple(found)
     for side, motion in motions.items():

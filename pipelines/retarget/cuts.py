@@ -30,8 +30,8 @@ SCHEMA = pa.schema(
 
 class Cut(NamedTuple):
     """Frames `start` to `stop` (exclusive) of the episode before it was cut. reason: tracked, sigma, turn_sigma, jump,
-    camera, reach, speed, collision, finger_reach, finger_speed or shortest. value: the worst in the unit of the
-    parameter that judged it."""
+    camera, reach, speed, collision, finger_reach, finger_speed, finger_collision or shortest. value: the worst in the
+    unit of the parameter that judged it."""
 
     start: int
     stop: int

@@ -41,10 +41,10 @@ class Retargeted(NamedTuple):
 class DexterousHand:
     """A robot's hand that follows a human one. names: of its joints, those that follow others included."""
 
-    def __init__(self, config: HandConfig) -> None:
-        """Raises `ConfigError` where the description and the file do not fit."""
+    def __init__(self, config: HandConfig, *, shapes: bool = False) -> None:
+        """shapes: as for `HandModel`. Raises `ConfigError` where the description and the file do not fit."""
         self.config = config
-        self.model = HandModel(config)
+        self.model = HandModel(config, shapes=shapes)
         self.names = self.model.names
 
     def retarget(

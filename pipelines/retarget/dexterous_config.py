@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
+
 from dataengine import hands
 from dataengine.errors import ConfigError
 from dataengine.guard.text import read_yaml
 
 Objective = Literal["position", "vector", "dexpilot"]
 Vector = tuple[float, float, float]
+FARTHEST = 1.0  # [m] from the palm: what is farther was meant in mm
+ASTRAY = 1e-3  # [m] by which fingertips that lie where they cannot are told
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class HandConfig:
     the palm. origin: in the palm's frame, where the human wrist lies [m].
     side: whose hand it is like. joints: those that are moved, by default all that move a fingertip against the palm.
     objective: see `dexterous_objectives`. scale: robot's lengths for those of the human hand, or "auto": as the
-    fingers' lengths, wrist to tip along the bones. speed: the most of every joint, or by joint [rad/s, m/s].
+    fingers' lengths, wrist to tip along the bones. speed: the most of every joint, or by joint [rad/s, m/s]; None: 6,
+    or less where a URDF says so.
     alpha: share of the way to the new solution that is taken in each frame (low-pass); 1 is no filter.
     huber: from where on the objective grows linearly [m], None as published. keep: weight of staying at the last
     solution, ease: of the middle of every joint's range [1/rad²]. Without ease, as AnyTeleop has it, what several poses
@@ -47,7 +52,7 @@ class HandConfig:
     joints: tuple[str, ...] = ()
     objective: Objective = "vector"
     scale: float | Literal["auto"] = "auto"
-    speed: float | Mapping[str, float] = 6.0
+    speed: float | Mapping[str, float] | None = None
     alpha: float = 1.0
     huber: float | None = None
     keep: float = 4e-3
@@ -77,11 +82,11 @@ class HandConfig:
         parallel = abs(sum(a * b for a, b in zip(self.fingers, self.out, strict=True)))
         if not (0 < along < math.inf and 0 < across < math.inf and parallel < 1e-3 * along * across):
             raise ConfigError(f"fingers and out: {self.fingers} and {self.out} are not two directions at right angles")
-        if not all(math.isfinite(number) for number in self.origin):
-            raise ConfigError(f"origin: {self.origin} is no place")
+        if not math.hypot(*self.origin) < FARTHEST:
+            raise ConfigError(f"origin: {self.origin} is no place in a hand; it is in metres")
         if self.scale != "auto" and not 0.1 <= self.scale <= 10:
             raise ConfigError(f'scale: {self.scale} is neither "auto" nor between 0.1 and 10')
-        speeds = self.speed.values() if isinstance(self.speed, Mapping) else (self.speed,)
+        speeds = self.speed.values() if isinstance(self.speed, Mapping) else () if self.speed is None else (self.speed,)
         if not all(0 < speed < math.inf for speed in speeds):
             raise ConfigError(f"speed: {self.speed} is not above zero for every joint")
         if not 0 < self.alpha <= 1:
@@ -117,6 +122,25 @@ class HandConfig:
         return cls.from_dict(given)
 
 
+def check_directions(config: HandConfig, *poses: np.ndarray) -> None:
+    """poses: points `(P, 3)` of the robot as `HandModel` gives them, as it stands at first and elsewhere. Raises
+    `ConfigError` where the fingers lie, in all of them, where no hand has them."""
+    count, way = len(config.fingertips), 1.0 if config.side == "right" else -1.0
+    if list(config.landmarks) != sorted(config.landmarks):
+        return
+    if all(points[1:count, 1].mean() < -ASTRAY for points in poses):
+        raise ConfigError(
+            f"fingers: {config.fingers} points away from the fingertips; it is where the fingers point in the axes of "
+            f"{config.palm!r} itself"
+        )
+    if count > 2 and all(way * (points[1, 0] - points[count - 1, 0]) < -ASTRAY for points in poses):
+        raise ConfigError(
+            f"out: with fingers {config.fingers} and out {config.out}, {config.fingertips[1]!r} is not on the thumb's "
+            f"side of a {config.side} hand: out is the other way, the fingertips are in another order, or it is a hand "
+            "of the other side"
+        )
+
+
 def _typed(name: str, value: Any) -> Any:
     """A value as its field has it; `ValueError` says which is wrong."""
     try:
@@ -131,9 +155,11 @@ def _typed(name: str, value: Any) -> Any:
             return x, y, z
         if name == "speed" and isinstance(value, Mapping):
             return {_word(joint): float(speed) for joint, speed in value.items()}
-        if name in ("speed", "alpha", "keep", "ease") or (name == "scale" and value != "auto"):
+        if name in ("speed", "huber") and value is None:
+            return None
+        if name in ("speed", "huber", "alpha", "keep", "ease") or (name == "scale" and value != "auto"):
             return float(value)
-        return float(value) if name == "huber" and value is not None else value if name == "huber" else _word(value)
+        return _word(value)
     except (TypeError, ValueError) as wrong:
         raise ValueError(f"{name}: {value!r} cannot be used: {wrong}") from wrong
 

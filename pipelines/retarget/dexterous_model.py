@@ -6,14 +6,20 @@ import dataengine.sim.model  # noqa: F401 – says how MuJoCo shall draw and war
 
 # isort: split
 from collections.abc import Mapping
+from functools import cached_property
+from itertools import product
+from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from dataengine.errors import ConfigError
-from pipelines.retarget.dexterous_config import HandConfig
-from pipelines.retarget.dexterous_file import Coupling, load_hand
+from dataengine.sim.robot_file import load
+from pipelines.retarget.contacts import Contacts, drawn, subtree
+from pipelines.retarget.dexterous_config import HandConfig, check_directions
+from pipelines.retarget.joints_file import Coupling, said_of_joints
 
+SPEED_UNSAID = 6.0  # [rad/s, m/s]
 ALONG = 2001  # places along a joint's range at which its followers are looked at
 _HINGE, _SLIDE = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE
 
@@ -29,10 +35,12 @@ class HandModel:
     `(3, 3)` of the robot's own palm, as points are given.
     """
 
-    def __init__(self, config: HandConfig) -> None:
-        """Raises `ConfigError` for a file that is no model, and for names that are not in it."""
+    def __init__(self, config: HandConfig, *, shapes: bool = False) -> None:
+        """shapes: whether `deepest` shall be asked. Raises `ConfigError` for a file that is no model, for names that
+        are not in it, and for fingers that lie elsewhere than is said."""
         self.config = config
-        self.model, couplings = load_hand(config.model)
+        self.model = load(Path(config.model), shapes=shapes)
+        self._said = said_of_joints(Path(config.model), self.model)
         self.data = mujoco.MjData(self.model)
         names = (*config.fingertips, *config.links)
         palm, points = self._place(config.palm), [self._place(name) for name in names]
@@ -51,8 +59,11 @@ class HandModel:
         anchors = [[self.data.xanchor[n] for n in joints] for joints in moving]
         ends = self._where()
         self.lengths = np.array([_length([self._origin, *way, end]) for way, end in zip(anchors, ends, strict=True)])
-        self._couple(couplings, ids)
+        self._couple(self._said.couplings, ids)
         self._jacobian = np.zeros((2, len(points), 3, self.model.nv))
+        check_directions(config, (ends - self._origin) @ self._axes, self.points(self.middle))
+        self._bodies = subtree(self.model, ids)
+        self._hand = self._bodies | self._one_with(palm[1])
 
     def joints(self, free: np.ndarray) -> np.ndarray:
         """All joints `(…, J)` of the free ones `(…, N)`."""
@@ -96,6 +107,30 @@ class HandModel:
         bent = angular.reshape(-1, count).T @ (cross @ linear).reshape(-1, count)
         return np.where(self._upstream, bent, bent.T)
 
+    @cached_property
+    def contacts(self) -> Contacts:
+        found = Contacts(self.model, self.data)
+        thumb, *others = (self._one_with(body) for _, body in self._points[: len(self.config.fingertips)])
+        found.passed |= {frozenset(pair) for pair in product(thumb, set().union(*others))}  # a pinch
+        found.pass_always(self._qpos, self.joints(drawn(self.lower, self.upper)), self._counts)
+        return found
+
+    def _counts(self, pair: frozenset[int]) -> bool:
+        return pair <= self._hand and bool(pair & self._bodies)
+
+    def deepest(self, joints: np.ndarray, depth: float) -> tuple[float, str] | None:
+        """Where fingers reach deeper than `depth` [m] into one another or into the palm, how deep at most, and what in
+        what; the thumb's tip may be in another's. joints: `(J,)`."""
+        self.data.qpos[self._qpos] = joints
+        touches = (one for one in self.contacts.deeper(depth) if self._counts(one.parts))
+        worst = max(touches, key=lambda one: one.depth, default=None)
+        return None if worst is None else (worst.depth, self.contacts.words(worst.parts))
+
+    @property
+    def collides(self) -> bool:
+        """Whether the model lets anything of the fingers collide."""
+        return self.contacts.can(self._bodies)
+
     # -- what the file says --------------------------------------------------------------------------------------
 
     def _place(self, name: str) -> tuple[int | None, int]:
@@ -138,6 +173,12 @@ class HandModel:
             raise ConfigError(f"{where}: joint {name(other[0])} neither turns about one axis nor slides along one")
         if nameless := [n for n in ids if not self.model.joint(n).name]:
             raise ConfigError(f"{where}: joint {name(nameless[0])} has no name; every joint that is moved needs one")
+
+    def _one_with(self, body: int) -> set[int]:
+        """Bodies that do not move against this one, but for what stands about."""
+        model = self.model
+        same = model.body_weldid == model.body_weldid[body]
+        return set(np.flatnonzero(same & (model.body_rootid == model.body_rootid[body])).tolist())
 
     def _frame(self, palm: tuple[int | None, int]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """A human palm's axes as columns and its wrist, in the world of the model; the robot's palm seen from there."""
@@ -194,10 +235,15 @@ class HandModel:
         self.middle = np.where(bounded, (self.lower + self.upper) / 2, first)
 
     def _speeds(self) -> np.ndarray:
+        if self.config.speed is None:
+            said = [self._said.speeds.get(name, SPEED_UNSAID) for name in self.names]
+            return np.minimum(said, SPEED_UNSAID)
         if not isinstance(self.config.speed, Mapping):
             return np.full(len(self.names), self.config.speed)
         if absent := [name for name in self.names if name not in self.config.speed]:
             raise ConfigError(f"speed: nothing is said of {', '.join(absent)}")
+        if other := [name for name in self.config.speed if name not in self.names]:
+            raise ConfigError(f"speed: {other[0]} is none of the joints that are moved: {', '.join(self.names)}")
         return np.array([self.config.speed[name] for name in self.names])
 
     def _bounds(self, limits: np.ndarray, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

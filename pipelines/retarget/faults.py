@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -80,10 +81,11 @@ def camera_fault(hand: Hand, lost: np.ndarray) -> Fault:
 
 
 def arm_faults(side: str, followed: Followed, tolerance: Tolerance) -> list[Fault]:
-    """Of the arm that follows a hand. A value is what is left over at the tool, place and turn, as a multiple of what
-    may be."""
+    """Of the arm that follows a hand. A value is what is left over at the tool, place and turn, or how deep it reaches
+    into something, as a multiple of what may be."""
     over = (followed.error / [tolerance.place, tolerance.turn]).max(1)
-    allowed = f"allowed are {1e3 * tolerance.place:g} mm and {np.rad2deg(tolerance.turn):.2g}°"
+    deep = _depths(followed.touches, len(over)) / tolerance.place
+    allowed = f"allowed are {1e3 * tolerance.place:g} mm and {np.rad2deg(tolerance.turn):.3g}°"
 
     def left(t: int) -> str:
         place, turn = followed.error[t]
@@ -96,15 +98,18 @@ def arm_faults(side: str, followed: Followed, tolerance: Tolerance) -> list[Faul
             side,
             "collision",
             followed.reason == COLLISION,
-            over,
-            lambda _: "the arm would reach into itself or into what stands there",
+            deep,
+            lambda t: _into(followed.touches[t]),
         ),
     ]
 
 
-def finger_faults(side: str, fingered: Fingered, apart: float | None, latest: float) -> list[Fault]:
+def finger_faults(
+    side: str, fingered: Fingered, apart: float | None, latest: float, depth: float | None
+) -> list[Fault]:
     """Of a robot's fingers. apart: most that the fingertips may be from where the scaled hand has them, None: any;
-    latest: most that they may be behind. Both the mean over fingers [m], as the values are."""
+    latest: most that they may be behind. Both the mean over fingers [m], as the values are. depth: most that they may
+    reach into one another [m], None: any."""
     late, residual = np.nan_to_num(fingered.late), np.nan_to_num(fingered.residual)
     found = [
         Fault(
@@ -128,4 +133,26 @@ def finger_faults(side: str, fingered: Fingered, apart: float | None, latest: fl
                 lambda t: f"the fingertips are {1e3 * residual[t]:.0f} mm off, allowed are {1e3 * most:g} mm",
             )
         )
+    if depth is not None:
+        deep = _depths(fingered.touches, len(late))
+        found.append(
+            Fault(
+                side,
+                "finger_collision",
+                deep > depth,
+                deep,
+                lambda t: f"{_into(fingered.touches[t])}, allowed are {1e3 * depth:g} mm",
+            )
+        )
     return found
+
+
+def _depths(touches: Mapping[int, tuple[float, str]], frames: int) -> np.ndarray:
+    """`(T,)` [m]."""
+    deep = np.zeros(frames)
+    deep[list(touches)] = [depth for depth, _ in touches.values()]
+    return deep
+
+
+def _into(touch: tuple[float, str]) -> str:
+    return f"{touch[1]} would reach {1e3 * touch[0]:.0f} mm into one another"

@@ -25,12 +25,15 @@ class Grasp(NamedTuple):
     travel: float
 
 
-def grasps(side: str, closed: np.ndarray, point: np.ndarray, there: np.ndarray, fps: float) -> list[Grasp]:
-    """closed, there: `(T,)` bool; point: `(T, 3)` of the tool [m]. A hand that is lost ends its grasp."""
+def grasps(
+    side: str, closed: np.ndarray, point: np.ndarray, there: np.ndarray, fps: float, sigma: np.ndarray
+) -> list[Grasp]:
+    """closed, there: `(T,)` bool; point: `(T, 3)` of the tool, sigma: `(T,)` standard deviation of its place [m]: a way
+    that is no longer than that may be none. A hand that is lost ends its grasp."""
     found = []
     for start, stop in runs(closed & there):
         travel = float(np.linalg.norm(point[start:stop] - point[start], axis=1).max())
-        if stop - start >= SHORTEST * fps and travel >= TRAVEL:
+        if stop - start >= SHORTEST * fps and travel >= max(TRAVEL, float(np.median(sigma[start:stop]))):
             found.append(Grasp(start, stop, side, travel))
     return found
 

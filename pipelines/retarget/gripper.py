@@ -20,6 +20,13 @@ APART = 0.30  # of the size: less than this between the extremes is one state on
 EXTREMES = (0.02, 0.98)  # quantiles that stand for closed and open: outliers of a tracker are rarer than grasps
 
 
+class Extremes(NamedTuple):
+    """least, most: distance of the tips over the size of the hand [1] that are rarely left; of a whole clip."""
+
+    least: float
+    most: float
+
+
 class Calibration(NamedTuple):
     """closed, opened: distance of the tips [m] that means 0 and 1. measured: whether the clip shows each, or whether it
     was assumed."""
@@ -40,21 +47,28 @@ def calibrate(
     size: float,
     closed_at: float | None = None,
     open_at: float | None = None,
+    shown: Extremes | None = None,
 ) -> Calibration:
     """From a clip. distance: `(T,)` [m]. seen: `(T,)` bool, the frames that count. size: of the hand [m]. closed_at,
-    open_at: [share of the size], where they are known of the person; else robust extremes of the clip.
+    open_at: [share of the size], where they are known of the person; else robust extremes of the clip, or those that
+    are `shown` by the one it is a piece of.
 
     A clip whose extremes lie closer than `APART` shows one state only: the other is then assumed, and the one that is
     shown moves an assumption only outwards.
     """
     low, high, both = CLOSED, OPEN, False
-    if seen.any():
-        least, most = np.quantile(_median_of_three(distance[seen]) / size, EXTREMES)
+    if shown is not None or seen.any():
+        least, most = shown or extremes(distance, seen, size)
         both = most - least >= APART
-        low, high = (float(least), float(most)) if both else (min(float(least), CLOSED), max(float(most), OPEN))
+        low, high = (least, most) if both else (min(least, CLOSED), max(most, OPEN))
     low, high = (low if closed_at is None else closed_at), (high if open_at is None else open_at)
     high = max(high, low + APART)  # one end was given and the other lies beyond it
     return Calibration(low * size, high * size, (both and closed_at is None, both and open_at is None))
+
+
+def extremes(distance: np.ndarray, seen: np.ndarray, size: float) -> Extremes:
+    """Of the frames that count, one at least."""
+    return Extremes(*map(float, np.quantile(_median_of_three(distance[seen]) / size, EXTREMES)))
 
 
 def opening(distance: np.ndarray, there: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -57,9 +57,14 @@ class Hand(NamedTuple):
     @property
     def size(self) -> float:
         """Wrist to middle knuckle [m]: the median where it is seen, an adult's where it never is."""
-        spans = np.linalg.norm(self.landmarks[:, hands.MIDDLE_KNUCKLE] - self.landmarks[:, hands.WRIST], axis=-1)
-        size = float(np.median(spans[self.seen])) if self.seen.any() else 0.0
-        return size if size > 0 else hands.SIZE
+        return size_of(self.landmarks, self.seen)
+
+
+def size_of(landmarks: np.ndarray, seen: np.ndarray) -> float:
+    """Of landmarks `(T, 21, 3)`, as `Hand.size`. seen: `(T,)` bool."""
+    spans = np.linalg.norm(landmarks[:, hands.MIDDLE_KNUCKLE] - landmarks[:, hands.WRIST], axis=-1)
+    size = float(np.median(spans[seen])) if seen.any() else 0.0
+    return size if size > 0 else hands.SIZE
 
 
 def read_hand(episode: Episode, side: str) -> Hand:

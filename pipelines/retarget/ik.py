@@ -22,6 +22,7 @@ STEPS, ENOUGH = 40, 1e-7  # most steps, and a step [rad, m] after which nothing 
 STALLED = 1e-3  # of the cost: a full step that gains less leads nowhere
 DAMPING = 1e-5  # of the first step; relative to the curvature of the cost in [m²]
 TRIES = 24  # beginnings drawn over the joints' ranges, beside those near by
+FAR = 1e3  # [rad, m] a limit beyond is none
 SAME = 0.05  # [rad, m] between joints of what counts as one posture
 
 
@@ -50,8 +51,8 @@ class Solver:
         self.dofs = np.array([joint.dofadr[0] for joint in found])
         limited = np.array([bool(model.jnt_limited[joint.id]) for joint in found])
         ranges = np.array([model.jnt_range[joint.id] for joint in found])
-        self.low = np.where(limited, ranges[:, 0], -np.inf)
-        self.high = np.where(limited, ranges[:, 1], np.inf)
+        self.low = np.where(limited & (ranges[:, 0] > -FAR), ranges[:, 0], -np.inf)
+        self.high = np.where(limited & (ranges[:, 1] < FAR), ranges[:, 1], np.inf)
         self._jacobian = np.zeros((6, model.nv))
         self._no_rows = np.zeros((0, len(found)))
 

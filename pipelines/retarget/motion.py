@@ -12,10 +12,12 @@ from dataengine.episode import Episode
 from dataengine.errors import ConfigError, EpisodeError
 from pipelines.retarget import gripper
 from pipelines.retarget.hand import Hand, Poses, read_hand
+from pipelines.retarget.person import known_pinch
 from pipelines.retarget.placing import (
     camera_lost,
     camera_poses,
     cameras_in_base,
+    check_first,
     check_pose,
     down_to,
     in_workspace,
@@ -44,14 +46,15 @@ class Reading:
 
     place: of the tool, the middle between the tips of thumb and index or the wrist. orientation: of the pinch, or
     constant in the palm. offset: from there in the tool's axes [m]. camera: pose of the camera in the base frame, at
-    the episode's first frame where it moves: x, y, z [m], qx, qy, qz, qw; without it that camera is the frame of
-    reference. world: instead, the pose in the base frame of the world in which the episode places its camera.
-    turns_only: of a camera whose path is known up to scale alone, how it turned is used, as if it had turned where it
-    stood; without it such an episode is refused. table: height [m] in the base frame of a surface that the fingertips
-    come down to somewhere in the clip: distances from the camera are scaled so that they do. scale: of places about the
-    base's origin; shift: added then [m]. closed_at, open_at: distance of the tips over wrist to middle knuckle where
-    the gripper is closed and open, if it is known of the person. close_below, open_above: openings between which the
-    gripper stays what it is; what is held while the hand shows a narrower pinch elsewhere needs higher ones.
+    the video's first frame where it moves: x, y, z [m], qx, qy, qz, qw; without it the camera at the episode's first
+    frame is the frame of reference. world: instead, the pose in the base frame of the world in which the episode
+    places its camera. turns_only: of a camera whose path is known up to scale alone, how it turned is used, as if it
+    had turned where it stood; without it such an episode is refused. table: height [m] in the base frame of a surface
+    that the fingertips come down to somewhere in the clip: distances from the camera are scaled so that they do.
+    scale: of places about the base's origin; shift: added then [m]. closed_at, open_at: distance of the tips over
+    wrist to middle knuckle where the gripper is closed and open, if it is known of the person. close_below,
+    open_above: openings between which the gripper stays what it is; what is held while the hand shows a narrower
+    pinch elsewhere needs higher ones.
     """
 
     place: Place = "pinch"
@@ -96,9 +99,12 @@ class Reading:
     def motion(self, episode: Episode, side: str, palm: Poses | None = None) -> Motion:
         """palm: of a robot's hand, one pose in the frame of a human palm; the tool is a gripper's without it.
 
-        Raises `EpisodeError` where the episode lacks a column or holds another thing in it.
+        Raises `EpisodeError` where the episode lacks a column or holds another thing in it, and where nobody knows the
+        camera's pose that `camera` is.
         """
-        hand, cameras = read_hand(episode, side), camera_poses(episode)
+        hand, cameras, lost = read_hand(episode, side), camera_poses(episode), camera_lost(episode)
+        if self.camera is not None and cameras is not None:
+            check_first(cameras, lost, episode)
         if up_to_scale(episode) and not self.turns_only:
             raise EpisodeError(
                 episode.id,
@@ -112,11 +118,12 @@ class Reading:
             seen = Poses(seen.point + seen.turn @ np.asarray(self.offset, np.float64), seen.turn)
         placed = cameras_in_base(cameras, self.camera, self.world, episode)
         if self.table is not None:
-            nearer = down_to(self.table, hand, placed, episode)
+            nearer = down_to(self.table, hand, placed, lost, episode)
             seen = Poses(nearer * seen.point, seen.turn)
         tool = in_workspace(seen.seen_from(placed), self.scale, self.shift)
         distance = gripper.pinch(hand.landmarks)
-        calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at)
+        shown = known_pinch(episode, side)
+        calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at, shown)
         opening = gripper.opening(distance, hand.there, calibration)
         closed = gripper.is_closed(opening, hand.there, self.close_below, self.open_above)
-        return Motion(hand, cameras, camera_lost(episode), tool, opening, closed, calibration)
+        return Motion(hand, cameras, lost, tool, opening, closed, calibration)

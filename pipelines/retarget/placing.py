@@ -50,7 +50,7 @@ def cameras_in_base(
 ) -> Poses:
     """Where the camera is in the base frame, of one frame or of `T`.
 
-    camera: its pose in the base frame at the episode's first frame; None: that pose is the base. world: the pose in the
+    camera: its pose in the base frame at the first frame; None: that pose is the base. world: the pose in the
     base frame of the world that `hands.CAMERA_POSE` is in. Raises `EpisodeError` where `world` is given and the episode
     does not say where the camera is.
     """
@@ -67,9 +67,23 @@ def in_workspace(poses: Poses, scale: float, shift: tuple[float, float, float]) 
     return Poses(scale * poses.point + np.asarray(shift, np.float64), poses.turn)
 
 
-def down_to(table: float, hand: Hand, cameras: Poses, episode: Episode) -> float:
+def check_first(moving: Poses, lost: np.ndarray, episode: Episode) -> None:
+    """Raises `EpisodeError` where a camera's pose is given for the first frame of its video, and nobody knows how it
+    went on from there: nothing says where it was then, or that frame was cut away before."""
+    if not np.ptp(moving.point, axis=0).any() and not np.ptp(moving.turn, axis=0).any():
+        return
+    instead = "give `world`, the pose of the world in which the camera is placed, instead of `camera`"
+    if any(step.name == "slice" and step.params.get("start") for step in episode.meta.lineage):
+        why = f"its camera moves, and where it began, which `camera` is the pose of, was cut away: {instead}"
+        raise EpisodeError(episode.id, why, feature=hands.CAMERA_POSE)
+    if lost[0]:
+        why = f"nothing says where the camera was in the first frame, which `camera` is the pose of: {instead}"
+        raise EpisodeError(episode.id, why, feature=hands.CAMERA_QUALITY, frame=0)
+
+
+def down_to(table: float, hand: Hand, cameras: Poses, lost: np.ndarray, episode: Episode) -> float:
     """By what distances from the camera are to be multiplied for the fingertips' lowest to be on the table, which is
-    at this height in the base. cameras: in the base, of one frame or of `T`.
+    at this height in the base. cameras: in the base, of one frame or of `T`; lost: `(T,)` bool, where nothing says it.
 
     Raises `EpisodeError` where that would be another distance altogether: the hand stays away from the table.
     """
@@ -77,7 +91,7 @@ def down_to(table: float, hand: Hand, cameras: Poses, episode: Episode) -> float
     up = np.broadcast_to(cameras.turn[:, 2], (len(tips), 3))  # the base's, along the camera's axes
     below = np.einsum("tj,tkj->tk", up, tips).min(1)  # how much lower than the camera, negative [m]
     wanted = (table + FINGER - cameras.point[:, 2]) / below
-    seen = hand.seen & (below < 0)
+    seen = hand.seen & ~lost & (below < 0)
     scale = float(np.quantile(np.broadcast_to(wanted, below.shape)[seen], LOWEST)) if seen.any() else 0.0
     if not NEARER[0] <= scale <= NEARER[1]:
         raise EpisodeError(

@@ -29,6 +29,7 @@ from pipelines.retarget.faults import Trust, arm_faults, camera_fault, finger_fa
 from pipelines.retarget.grasp import GRASP, grasp_table, grasps
 from pipelines.retarget.hand import PARTS
 from pipelines.retarget.motion import Motion, Reading
+from pipelines.retarget.person import PINCH
 from pipelines.retarget.rotations import Convention
 from pipelines.retarget.written import Joints, Space, Writing
 
@@ -52,14 +53,17 @@ class Retarget(Reading):
     action: where the next row shall be, or the way there; a gripper is absolute always. rotation: how poses are
     written. binary: the action's gripper is 0 or 1.
 
-    model, arm: a robot, MJCF or URDF, and which of its parts move (fields of `arm.Arm`; for both hands one under `left`
-    and one under `right`). tolerance [m], turn_tolerance [rad]: what may be left between tool and hand. With fingers
-    the arm's tool is brought to the palm of the robot's hand, moved by `offset` and turned by the arm's `turn`.
+    model, arm: a robot, MJCF or URDF, and which of its parts move (fields of `arm.Arm`; for both hands one under
+    `left` and one under `right`). tolerance [m], turn_tolerance [rad]: what may be left between tool and hand; so deep
+    an arm may also reach into something. With fingers the arm's tool is brought to the palm of the robot's hand, moved
+    by `offset` and turned by the arm's `turn`.
 
     robot_hand: a hand with fingers in `model`, or in a file of its own, `left_model` or `right_model` (fields of
     `dexterous_config.HandConfig` but model and side; for both hands one under `left` and one under `right`).
     finger_tolerance: how far the fingertips may be from where the scaled hand has them, None: any. finger_lag: how far
     behind for want of speed. Both the mean over fingers [m]; every frame's stand in the label `retarget_error`.
+    finger_depth: how deep fingers may reach into one another and into the palm [m], as far as the model lets them
+    collide, None: any. The tips of thumb and finger that pinch do not count.
 
     tracked: an episode with a smaller share of frames that have the hand is dropped. sigma [m], turn_sigma [rad]:
     frames that are less sure are cut out. jump [m/s]: a faster tool is a leap of the tracker, and is cut apart there.
@@ -82,6 +86,7 @@ class Retarget(Reading):
     right_model: Path | None = None
     finger_tolerance: float | None = 0.03
     finger_lag: float = 0.005
+    finger_depth: float | None = 0.01
     tracked: float = 0.5
     sigma: float | None = None
     turn_sigma: float | None = None
@@ -90,20 +95,26 @@ class Retarget(Reading):
     embodiment: str | None = None
 
     name: ClassVar[str] = "retarget"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_robot()
         if not 0 <= self.tracked <= 1:
             raise ConfigError(f"retarget.tracked: {self.tracked} is not between 0 and 1")
-        for what in ("tolerance", "turn_tolerance", "finger_tolerance", "finger_lag", "sigma", "turn_sigma", "jump"):
+        lengths = ("tolerance", "finger_tolerance", "finger_lag", "finger_depth", "sigma")
+        turns = ("turn_tolerance", "turn_sigma")
+        for what in (*lengths, *turns, "jump"):
             given = getattr(self, what)
             if given is not None and not given > 0:
                 raise ConfigError(f"retarget.{what}: {given} is not above 0")
+            if given is not None and what in lengths and given > 1:
+                raise ConfigError(f"retarget.{what}: {given:g} m is more than a hand; it is in metres, not in mm")
+            if given is not None and what in turns and given > 4:
+                raise ConfigError(f"retarget.{what}: {given:g} rad is more than a turn; it is in rad, not in degrees")
         if not self.shortest >= 0:
             raise ConfigError(f"retarget.shortest: {self.shortest} s is negative")
-        _ = self.arms, self.fingers  # described wrongly, it is said here
+        _ = self.fingers, self.robot  # described wrongly, it is said here, before any work
 
     def _check_robot(self) -> None:
         used = self.arm is not None or self.robot_hand is not None
@@ -129,6 +140,7 @@ class Retarget(Reading):
             *(hands.column(side, part) for side in self.sides for part in PARTS),
             hands.CAMERA_POSE,
             hands.CAMERA_QUALITY,
+            f"label:{PINCH}",
         )
 
     @cached_property
@@ -158,7 +170,7 @@ class Retarget(Reading):
         from pipelines.retarget.fingers import fingers_of
 
         models = {"left": self.left_model or self.model, "right": self.right_model or self.model}
-        found = fingers_of(self.robot_hand, models, self.sides)
+        found = fingers_of(self.robot_hand, models, self.sides, self.finger_depth)
         for side, arm in self.arms.items():
             if both := set(arm.joints) & set(found[side].names):
                 raise ConfigError(f"retarget: joint {min(both)} is one of the arm and one of the fingers")
@@ -181,12 +193,11 @@ class Retarget(Reading):
             return
         trust = Trust(self.sigma, self.turn_sigma, self.jump)
         faults = [f for m in motions.values() for f in track_faults(m.hand, m.tool.point, episode.fps, trust)]
-        if self.space != "hand":  # there each row stands in its own camera's frame
-            faults += [camera_fault(m.hand, m.lost) for m in motions.values()]
+        faults += [camera_fault(m.hand, m.lost) for m in motions.values()]
         fingered = self._fingered(motions, faults, episode)
         for side, each in fingered.items():
-            faults += finger_faults(side, each, self.finger_tolerance, self.finger_lag)
-        followed = self._followed(motions, faults, episode)
+            faults += finger_faults(side, each, self.finger_tolerance, self.finger_lag, self.finger_depth)
+        followed = self._followed(motions, fingered, faults, episode)
         faults += [f for side, each in followed.items() for f in arm_faults(side, each, self._allowed)]
         spans = stretches(*good_and_breaks(faults, episode.length))
         cuts = [cut for fault in faults for cut in fault.cuts()] + too_short(spans, episode.fps, self.shortest)
@@ -196,7 +207,11 @@ class Retarget(Reading):
             return
         labelled = self._labelled(episode, motions, followed, fingered, cuts)
         scales = {side: each.scale for side, each in fingered.items()}
-        step = Step(self.name, self.version, self._params, assumed(motions, self, self.space, scales))
+        robots = [
+            *(self.robot.assumed() if self.robot else ()),
+            *(w for f in self.fingers.values() for w in f.assumed()),
+        ]
+        step = Step(self.name, self.version, self._params, assumed(motions, self, self.space, scales, robots))
         for start, stop in spans:
             columns = self._writing.columns(motions, followed, fingered, start, stop)
             yield labelled.slice(start, stop).with_columns(*columns).with_step(step)
@@ -220,13 +235,19 @@ class Retarget(Reading):
     def _allowed(self) -> Tolerance:
         return Tolerance(self.tolerance, self.turn_tolerance)
 
-    def _followed(self, motions: Mapping[str, Motion], faults: list[Fault], episode: Episode) -> dict[str, Followed]:
-        """Of the frames that the tracks leave."""
+    def _followed(
+        self, motions: Mapping[str, Motion], fingered: Mapping[str, Fingered], faults: list[Fault], episode: Episode
+    ) -> dict[str, Followed]:
+        """Of the frames that the tracks and fingers leave."""
         if self.robot is None:
             return {}
         good, breaks = good_and_breaks(faults, episode.length)
         poses = {side: motion.tool for side, motion in motions.items()}
-        return self.robot.follow(poses, good, breaks, episode.fps, self._allowed)
+        beside: dict[str, np.ndarray] = {}
+        for side, motion in motions.items():
+            beside |= self.robot.gripper_joints(side, motion.opening)
+            beside |= self.fingers[side].all_joints(fingered[side]) if side in fingered else {}
+        return self.robot.follow(poses, good, breaks, episode.fps, self._allowed, beside)
 
     def _fingered(self, motions: Mapping[str, Motion], faults: list[Fault], episode: Episode) -> dict[str, Fingered]:
         """Of the frames that the tracks leave."""
@@ -246,7 +267,10 @@ class Retarget(Reading):
     ) -> Episode:
         """Cuts in the frames of the uncut episode; grasps and errors move with the frames."""
         source = {"name": self.name, "version": self.version}
-        found = {side: grasps(side, m.closed, m.tool.point, m.hand.there, episode.fps) for side, m in motions.items()}
+        found = {
+            side: grasps(side, m.closed, m.tool.point, m.hand.there & ~m.lost, episode.fps, m.hand.sigma[:, 0])
+            for side, m in motions.items()
+        }
         episode = episode.with_label(CUTS, Label("episode", cut_table(cuts), source))
         episode = episode.with_label(GRASP, Label("span", grasp_table(found), source))
         errors = {

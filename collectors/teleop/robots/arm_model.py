@@ -7,12 +7,14 @@ import dataengine.sim  # noqa: F401 – says how MuJoCo shall draw before anybod
 # isort: split
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import mujoco
 
-from dataengine.errors import RobotError
+from dataengine.errors import ConfigError, RobotError
 from dataengine.robot import Kinematics
+from dataengine.sim.robot_file import load
 
 SITE = "dataengine tool"
 
@@ -64,22 +66,21 @@ class ArmModel:
         )
 
     def _loaded(self) -> mujoco.MjModel:
-        if not Path(self.model).is_file():
-            raise RobotError(f"arm: there is no file {self.model}; it is looked for from where the command was called")
         try:
-            spec = mujoco.MjSpec.from_file(self.model)
-            spec.compiler.fusestatic = False  # links that are fixed to others, as a tool is, stay
-            body, site = spec.body(self.tool), spec.site(self.tool)
-            if body is None and site is None:
-                there = ", ".join(thing.name for thing in (*spec.sites, *spec.bodies) if thing.name)
-                raise RobotError(f"{self.model} has no body or site {self.tool!r}; it has {there}")
-            if site is None:
-                body.add_site(name=SITE)
-            else:
-                site.name = SITE
-            return spec.compile()
-        except (ValueError, mujoco.FatalError) as error:
-            raise RobotError(f"{self.model} is no model that MuJoCo loads: {error}") from error
+            return load(Path(self.model), partial(_with_tool, tool=self.tool, path=self.model))
+        except ConfigError as error:
+            raise RobotError(f"arm: {error}") from error
+
+
+def _with_tool(spec: mujoco.MjSpec, tool: str, path: str) -> None:
+    body, site = spec.body(tool), spec.site(tool)
+    if body is None and site is None:
+        there = ", ".join(thing.name for thing in (*spec.sites, *spec.bodies) if thing.name)
+        raise ConfigError(f"{path} has no body or site {tool!r}; it has {there}")
+    if site is None:
+        body.add_site(name=SITE)
+    else:
+        site.name = SITE
 
 
 def _alike(element: str, there: set[str]) -> str:

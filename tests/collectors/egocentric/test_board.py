@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,12 +57,43 @@ def test_one_line_of_corners_is_no_plane(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = board.find(seen(board))
     assert whole is not None
     row, corner = np.flatnonzero(whole.ids // 7 == 2), np.flatnonzero(whole.ids == 0)
-    for kept, good in ((row, False), (np.append(row, corner), True)):
+    other = np.flatnonzero(whole.ids == 30)
+    for kept, good in ((row, False), (np.append(row, corner), False), (np.concatenate([row, corner, other]), True)):
         shown = whole.pixels[kept][:, None], whole.ids[kept][:, None], None, None
         monkeypatch.setattr(
             "collectors.egocentric.board._detector", lambda _, s=shown: SimpleNamespace(detectBoard=lambda _: s)
         )
         assert (board.find(seen(board)) is not None) is good
+
+
+def test_a_charuco_board_as_it_was_printed_before_is_another_one() -> None:
+    now, before = Board.said(CHARUCO), Board.said(f"{CHARUCO}:legacy")
+    marks = before.find(seen(before))
+    assert marks is not None and len(marks.ids) == 35
+    assert np.linalg.norm(marks.pixels - wanted(before)[marks.ids], axis=1).max() < 0.3
+    assert now.find(seen(before)) is None and before.find(seen(now)) is None
+    odd = "charuco:7x5:0.03:0.022:4x4_50"  # there both are one
+    assert (seen(Board.said(odd)) == seen(Board.said(f"{odd}:legacy"))).all()
+
+
+@pytest.mark.parametrize("said", ["8x5:0.03", CHARUCO])
+def test_a_large_picture_is_searched_small_and_corners_are_where_they_are(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = CAMERA.scaled(3840, 2880)
+    board, searched = Board.said(said), list[int]()
+    grey = cv2.cvtColor(picture(board, large, above(AT), np.array(AT)), cv2.COLOR_RGB2GRAY)
+    resize = cv2.resize
+
+    def watched(*args: Any, **kwargs: Any) -> np.ndarray:
+        searched.append(max((small := resize(*args, **kwargs)).shape))
+        return small
+
+    monkeypatch.setattr(cv2, "resize", watched)
+    marks = board.find(grey)
+    assert marks is not None and searched and searched[0] <= 1920
+    right = large.project((board.corners - np.array(AT)) @ above(AT))[marks.ids]
+    assert min(np.linalg.norm(marks.pixels - each, axis=1).max() for each in (right, right[::-1])) < 0.5
 
 
 def test_what_is_no_board_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from video_foreign import write_video
 
-from collectors.egocentric.board import Board
+from collectors.egocentric.board import Board, Marks
 from collectors.egocentric.board_lens import lens_of, write_lens
 from collectors.egocentric.camera import camera_of
 from collectors.egocentric.footage import Footage
@@ -87,9 +88,53 @@ def test_a_board_seen_from_one_side_says_what_is_missing(pictures: np.ndarray) -
         lens_of(footage(pictures[:3]), Board(9, 6))
 
 
+def filmed(tilted: list[bool]) -> tuple[Footage, list[Marks]]:
+    """A film of the board, tilted or not in every picture, and what is found in each."""
+    rng = np.random.default_rng(1)
+    marks = []
+    for number, steep in enumerate(tilted):
+        tilt = rng.uniform(-0.5, 0.5, 2) if steep else rng.normal(0, 0.01, 2)
+        turn = Rotation.from_euler("xyz", [np.pi + tilt[0], tilt[1], rng.uniform(-0.3, 0.3)])
+        place = np.array([*rng.uniform(-0.08, 0.08, 2), 0.5 + (0.1 * np.sin(number) if steep else 0)])
+        rotation, points = cv2.Rodrigues(turn.as_matrix())[0], BOARD.corners.astype(np.float64)
+        pixels = cv2.projectPoints(points, rotation, place, MATRIX, BENT)[0][:, 0]
+        found = (pixels + rng.normal(0, 0.15, pixels.shape)).astype(np.float32)
+        marks.append(Marks(np.arange(len(pixels)), found))
+    return footage(np.zeros((len(tilted), SIZE[1], SIZE[0], 3), np.uint8)), marks
+
+
+@pytest.mark.parametrize("flat", [60, 100])
+def test_a_film_that_begins_flat_is_seen_to_its_end_and_one_that_stays_flat_is_refused(
+    flat: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, marks = filmed([number >= flat for number in range(100)])
+    found = iter(marks)
+    monkeypatch.setattr(Board, "find", lambda _, grey: next(found))
+    if flat < 100:
+        camera = lens_of(film, BOARD).camera
+        assert abs(camera.fx - 315) < 0.03 * 315 and camera.spread < 0.04
+    else:
+        with pytest.raises(SourceError, match=r"fits badly: 0\.\d+ px off, .* is it seen tilted each way"):
+            lens_of(film, BOARD)
+
+
+def test_corners_that_fit_no_camera_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    line = [Marks(np.arange(8), rng.uniform(0, 300, (8, 2)).astype(np.float32)) for _ in range(10)]
+    found = iter(line)
+    monkeypatch.setattr(Board, "find", lambda _, grey: next(found))
+    with pytest.raises(SourceError, match=r"board\.mp4: the board fits badly"):
+        lens_of(footage(np.zeros((10, SIZE[1], SIZE[0], 3), np.uint8)), BOARD)
+
+
 def test_the_command_writes_the_lens(pictures: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film = write_video(tmp_path, pictures, options={"crf": "10"})
     ego(tmp_path / "lens.yaml", [film], board="8x5:0.03")
     assert "views" in capsys.readouterr().out and read_yaml(tmp_path / "lens.yaml")["width"] == 480
+    with pytest.raises(SourceError, match=r"lens\.yaml: is there already"):
+        ego(tmp_path / "lens.yaml", [tmp_path / "not looked at.mp4"], board="8x5")
+    ego(tmp_path / "dry.yaml", [film], board="8x5:0.03", dry_run=True, json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert said["lens"]["width"] == 480 and said["views"] >= 8 and not (tmp_path / "dry.yaml").exists()
     with pytest.raises(ConfigError, match="one video"):
         ego(tmp_path / "two.yaml", [film, film], board="8x5")

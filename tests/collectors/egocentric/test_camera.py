@@ -52,6 +52,9 @@ def test_what_is_said_of_a_camera_and_what_is_assumed() -> None:
         {"fx": float("nan")},
         {"fx": 500, "distortion": [1]},
         {"fx": 5, "f": 1},
+        {"fov": 60, "spread": "small"},
+        {"fx": 500, "cx": 960},  # of other pictures
+        {"fx": 500, "cy": -1},
     )
     for wrong in wrongs:
         with pytest.raises(ConfigError):

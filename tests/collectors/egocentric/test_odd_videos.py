@@ -143,6 +143,9 @@ def test_strange_clocks(tmp_path: Path) -> None:
         with pytest.raises(VideoError, match=r"rate\.mp4: shows .* pictures a second; 1 to 240 are read – give fps"):
             open_footage(path)
     assert open_footage(write_video(tmp_path, moving(40), name="rate.mp4", rate=1000), fps=100).clip.length == 4
+    times = [round(n * 600_000 / 240.3) for n in range(40)]  # slow motion of a phone is not 240 to the digit
+    slow = write_video(tmp_path, moving(40), name="slow.mp4", rate=240, time_base=Fraction(1, 600_000), times=times)
+    assert (open_footage(slow).clip.fps, open_footage(slow).clip.length) == (240, 40)
     one = open_footage(write_video(tmp_path, moving(1), name="one.mp4")).clip
     assert one.length == 1 and shown(one).shape == (1, 48, 64, 3)
 
@@ -168,6 +171,15 @@ def test_what_only_has_the_name_of_a_video(tmp_path: Path) -> None:
             open_footage(tmp_path / f"{name}.mp4")
 
 
+def test_a_folder_of_folders_says_that_they_are_not_looked_into(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no video .*\)$"):
+        EgoVideos().plan(tmp_path)
+    (tmp_path / "monday").mkdir()
+    write_video(tmp_path / "monday", FRAMES)
+    with pytest.raises(SourceError, match="folders inside it are not looked into: give them"):
+        EgoVideos().plan(tmp_path)
+
+
 def test_pictures_that_are_too_much_or_none(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -186,6 +198,19 @@ def test_pictures_that_are_too_much_or_none(tmp_path: Path) -> None:
     turned[0x112] = 6
     first.save(tmp_path / "phone.png", exif=turned)
     np.testing.assert_array_equal(shown(open_footage(tmp_path / "phone.png").clip)[0], np.rot90(FRAMES[0], -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_pictures_of_other_kinds_are_as_bright_as_they_are(tmp_path: Path, mode: str) -> None:
+    plain = Image.fromarray(FRAMES[0])
+    grey = np.asarray(plain.convert("L"))
+    deep = mode == "I;16"
+    made = Image.fromarray(grey.astype(np.uint16) * 257) if deep else plain.convert(mode)
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    made.save(path)
+    found = next(open_footage(path).clip.frames())
+    want = np.repeat(grey[..., None], 3, 2) if deep or mode in ("L", "LA") else FRAMES[0]
+    assert np.abs(found.astype(int) - want).mean() < (0.01 if deep else 20)
 
 
 def test_names_links_and_pipes_in_a_folder(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from video_foreign import write_video
 
 from collectors.egocentric import videos
-from collectors.egocentric.board import Board
+from collectors.egocentric.board import Board, Marks
 from collectors.egocentric.camera import Camera
 from collectors.egocentric.footage import Footage
 from collectors.egocentric.identity import Tracks
@@ -20,6 +22,7 @@ from collectors.egocentric.over_board import JOINT, JOINT_SPREAD, OverBoard, cam
 from collectors.egocentric.scale import sizes
 from collectors.egocentric.settings import EgoSettings
 from collectors.egocentric.videos import EgoVideos
+from converters import report
 from dataengine import hands
 from dataengine.episode import ArrayClip
 from dataengine.errors import ConfigError, SourceError
@@ -79,6 +82,33 @@ def test_a_chessboard_is_not_turned_round_on_the_way() -> None:
     assert np.rad2deg(off(over, turns, places)[1].max()) < 0.6
 
 
+def corners(board: Board, far: float, tilt: float, noise: float, count: int = 30) -> Iterator[tuple]:
+    """Of a board in pictures: as they are found, and where the camera is."""
+    rng = np.random.default_rng(0)
+    for t in range(count):
+        high = np.deg2rad(tilt + 2 * np.sin(t / 7))
+        at = far * np.array([0.0, -np.cos(high), np.sin(high)])
+        pixels = CAMERA.project((board.corners - at) @ above(tuple(at)))
+        yield Marks(np.arange(len(pixels)), pixels + rng.normal(0, noise, pixels.shape)), above(tuple(at))
+
+
+@pytest.mark.parametrize(
+    ("far", "tilt", "told"), [(0.5, 60, True), (1.0, 45, True), (3.0, 80, False), (6.0, 45, False)]
+)
+def test_a_board_too_far_away_to_say_how_it_is_tilted_is_not_seen(
+    far: float, tilt: float, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list(corners(CHESS, far, tilt, 0.25))
+    found = iter([marks for marks, _ in seen])
+    monkeypatch.setattr(Board, "find", lambda _, grey: next(found))
+    over = camera_over(iter(np.zeros((len(seen), 480, 640, 3), np.uint8)), CHESS, CAMERA, FPS)
+    known = over.quality == 1
+    assert known.mean() == 1 if told else known.mean() < 0.2
+    turns = np.stack([turn for _, turn in seen])
+    turned = (Rotation.from_quat(over.pose[:, 3:]).inv() * Rotation.from_matrix(turns)).magnitude()
+    assert np.rad2deg(turned[known]).max(initial=0) < 4
+
+
 def lying(size: float, height: float, tilt: float = 0.0, frames: int = 40) -> tuple[OverBoard, Tracks, np.ndarray]:
     """A right hand beside the board, its palm's joints `height` above the plane, seen by a camera that moves."""
     turns, places = path(frames)
@@ -123,6 +153,19 @@ def test_a_hand_that_moves_or_is_tilted_or_without_a_board_is_not_measured() -> 
     assert sizes(footage(), tracks, CAMERA, EgoSettings(hand_size=0.09, board="8x5:0.03"), None, over) == {}
 
 
+@pytest.mark.parametrize("above_it", [0.03, 0.05, 0.1])
+def test_a_hand_that_rests_longer_in_the_air_than_on_the_table_is_not_larger(above_it: float) -> None:
+    over, low, _ = lying(0.09, JOINT, frames=80)
+    _, high, _ = lying(0.09, JOINT + above_it, frames=80)
+    pixels, world = low.pixels.copy(), low.world.copy()
+    pixels[:, 24:], world[:, 24:] = high.pixels[:, 24:], high.world[:, 24:]
+    settings = EgoSettings(board="8x5:0.03", sides=("right",))
+    found = sizes(footage(80), replace(low, pixels=pixels, world=world), CAMERA, settings, None, over)["right"]
+    assert found.size == pytest.approx(0.09, rel=0.05)
+    _, held, _ = lying(0.09, JOINT + 0.15, frames=80)  # never on the table: larger than anybody's
+    assert sizes(footage(80), held, CAMERA, settings, None, over) == {}
+
+
 def test_distances_are_those_of_the_joints() -> None:
     over, tracks, there = lying(0.09, JOINT)
     rays = CAMERA.rays(tracks.pixels[1])
@@ -148,6 +191,9 @@ def test_an_episode_stands_in_the_boards_frame(monkeypatch: pytest.MonkeyPatch, 
     told = {"motion": "board", "board": "charuco:8x6:0.03:0.022:4x4_50", "intrinsics": {"fx": 520.0}}
     plan = EgoVideos().plan(film, told)
     assert plan.features[hands.CAMERA_POSE].unit == ("m",) * 3 + ("1",) * 4
+    report.write_mapping(plan, tmp_path / "mapping.yaml")
+    again = EgoVideos().plan(film, report.read_mapping(tmp_path / "mapping.yaml"))
+    assert (again.mapping, again.features, again.assumptions) == (plan.mapping, plan.features, plan.assumptions)
     episode = EgoVideos().read(plan, plan.episodes[0])
     pose = episode.frames[hands.CAMERA_POSE]
     assert np.linalg.norm(pose[:, :3] - places, axis=1).max() < 0.002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from collectors.egocentric import sightings as kept
 from collectors.egocentric.footage import Footage
 from dataengine.episode import ArrayClip
+from dataengine.errors import MachineError
 from dataengine.plugins import Sighting
 
 
@@ -51,6 +53,23 @@ def test_a_second_look_is_not_needed(footage: Footage) -> None:
     found = kept.sightings(footage, first)
     assert same(found, kept.sightings(footage, second))
     assert (first.looked, second.looked) == (50, 0)
+
+
+def test_a_cache_that_cannot_be_written_is_named(footage: Footage, monkeypatch: pytest.MonkeyPatch) -> None:
+    (footage.path.parent / "file").write_text("")
+    monkeypatch.setenv("DATAENGINE_CACHE", str(footage.path.parent / "file"))
+    with pytest.raises(MachineError, match=r"cache .*/file cannot be written: Not a directory.*DATAENGINE_CACHE"):
+        kept.sightings(footage, Counting())
+    monkeypatch.setenv("DATAENGINE_CACHE", str(footage.path.parent / "full"))
+
+    def full(file: object, **arrays: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kept.np, "savez", full)
+    with pytest.raises(MachineError, match=r"cache .*/full cannot be written: No space") as raised:
+        kept.sightings(footage, Counting())
+    assert raised.value.__cause__.errno == errno.ENOSPC  # by which a flow knows that no video is at fault
+    assert not [path for path in (footage.path.parent / "full").rglob("*") if path.is_file()]
 
 
 def test_a_killed_run_goes_on_at_its_piece(footage: Footage) -> None:

@@ -21,7 +21,7 @@ from dataengine import hands
 from dataengine.cli.collect_ego import ego
 from dataengine.detect import find_converter
 from dataengine.errors import ConfigError, DataEngineError, EpisodeError, SourceError
-from dataengine.flow import run_flow
+from dataengine.flow import FlowResult, run_flow
 from dataengine.plugins import Drop, Sighting
 from dataengine.store import Store
 from dataengine.video import VideoClip
@@ -172,6 +172,97 @@ def test_a_mapping_that_makes_no_sense(tmp_path: Path, mapping: dict, why: str) 
         EgoVideos().plan(path, mapping)
 
 
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("pick the cup\r\n".encode("utf-16"), "pick the cup"),
+        (b"\xef\xbb\xbfpour\tthe \x1b[31mtea\x07\nsecond", "pour the [31mtea"),
+        ("é".encode() * 2000 + b"\n" + "é".encode() * 200, "é" * 2000),  # read to the middle of a letter
+        (b"\n \n", ""),
+        (b"pi\0ck", None),
+        (b"\xffcup", None),
+        (b"long " * 1000, None),
+    ],
+)
+def test_a_task_is_a_line_of_text(tmp_path: Path, text: bytes, task: str | None) -> None:
+    film = write_video(tmp_path, moving(10), name="a.mp4")
+    write_video(tmp_path, moving(10), name="b.mp4")
+    (tmp_path / "a.txt").write_bytes(text)
+    ref = EgoVideos().plan(tmp_path).episodes[0]
+    assert ref.tasks == ((task,) if task is not None else ref.tasks) and (ref.problem is None) is (task is not None)
+    if task is None:
+        assert "a.txt: " in str(ref.problem) and "text" in str(ref.problem)
+        with pytest.raises(SourceError, match=r"a\.txt: .* text"):
+            EgoVideos().plan(film)
+
+
+def test_how_often_the_board_was_seen_is_told(tmp_path: Path) -> None:
+    film = write_video(tmp_path, moving(10))
+    plan = EgoVideos().plan(film, {"board": "9x6:0.025"})
+    assert EgoVideos().read(plan, plan.episodes[0]).meta.extra["board"] == {"said": "9x6:0.025", "frames": 0}
+    plan = EgoVideos().plan(film)
+    assert "board" not in EgoVideos().read(plan, plan.episodes[0]).meta.extra
+
+
+@pytest.mark.parametrize("content", [b"no model", b"PK\3\4 cut short"])
+def test_a_file_that_is_no_model_is_said_before_a_video_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    pytest.importorskip("mediapipe")
+    monkeypatch.undo()
+    (tmp_path / "hand.task").write_bytes(content)
+    film = write_video(tmp_path, moving(10))
+    with pytest.raises(SourceError, match=r"hand\.task: is no hand model, or cut short"):
+        EgoVideos().plan(film, {"tracker_params": {"model": str(tmp_path / "hand.task")}})
+    with (tmp_path / "hand.task").open("r+b") as file:
+        file.truncate(1 << 40)  # is not read
+    with pytest.raises(SourceError, match=r"hand\.task: is larger than 64 MiB"):
+        EgoVideos().plan(film, {"tracker_params": {"model": str(tmp_path / "hand.task")}})
+
+
+def test_options_that_say_nothing_or_twice(tmp_path: Path) -> None:
+    film, empty = write_video(tmp_path, moving(10)), tmp_path / "lens.yaml"
+    empty.write_text("# nothing yet\n")
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match=r"lens\.yaml says nothing of a camera"):
+        ego(out, [film], camera=empty)
+    with pytest.raises(ConfigError, match="not both"):
+        ego(out, [film], camera=empty, fov=60.0)
+    with pytest.raises(ConfigError, match="tracker_params"):
+        ego(out, [film], set_=["tracker_params=3"], model=empty)
+
+
+def test_a_list_of_cuts_is_not_taken_for_two_videos_of_one_name(tmp_path: Path) -> None:
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        write_video(tmp_path / day, moving(10, seed=len(day)), name="GX01.mp4")
+    (tmp_path / "cuts.csv").write_text("video,start,stop,task\nGX01.mp4,0,0.3,wave\n")
+    with pytest.raises(ConfigError, match=r"several videos are called GX01\.mp4"):
+        ego(tmp_path / "out", [tmp_path / "monday", tmp_path / "tuesday"], cuts=tmp_path / "cuts.csv")
+    ego(tmp_path / "out", [tmp_path / "monday"], cuts=tmp_path / "cuts.csv", dry_run=True)
+    (tmp_path / "cuts.csv").write_text("video,start,stop,task\nGX10.mp4,0,0.3,wave\n")
+    with pytest.raises(ConfigError, match=r"cuts\.csv names GX10\.mp4, which is none of the videos"):
+        ego(tmp_path / "out", [tmp_path / "monday"], cuts=tmp_path / "cuts.csv", dry_run=True)
+
+
+def test_episodes_of_a_video_that_was_changed_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(flow: dict, workers: None, **more: bool) -> FlowResult:
+        return run_flow(flow, scheduler="inprocess", **more)
+
+    monkeypatch.setattr("dataengine.flow.run_flow", here)
+    (tmp_path / "in").mkdir()
+    out = tmp_path / "out"
+    for seed in (0, 1):
+        write_video(tmp_path / "in", moving(60, seed=seed))
+        ego(out, [tmp_path / "in"], set_=["task=wave"])
+        said = capsys.readouterr().out
+        assert ("1 of them are of earlier runs" in said) is (seed == 1)
+    ego(out, [tmp_path / "in"], set_=["task=wave"], overwrite=True)
+    assert "earlier runs" not in capsys.readouterr().out and len(Store.open(out)) == 1
+
+
 def test_real_hands_from_a_file_to_robot_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One flow, MediaPipe and worker processes included, and stock LeRobot reads what came out."""
     pytest.importorskip("mediapipe")
@@ -194,7 +285,7 @@ def test_real_hands_from_a_file_to_robot_actions(tmp_path: Path, monkeypatch: py
     assert (episode.frames[hands.column("right", "tracked")] != hands.ABSENT).mean() > 0.98
     assert 0.2 < np.median(episode.frames[hands.column("right", "wrist")][:, 2]) < 1.5
     assert {"retarget_cuts", "grasp"} <= set(episode.labels)
-    assert list((tmp_path / "store.flow").rglob("episode-000000.png"))
+    assert list((tmp_path / "store.flow").rglob("episode-000000.jpg"))
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     theirs = LeRobotDataset("me/hands", root=tmp_path / "store")

@@ -69,8 +69,42 @@ def test_a_camera_that_falls_silent_ends_the_film_and_keeps_it(tmp_path: Path, m
     assert 12 <= len(film) <= 12 + 10 * (webcam.SILENT + 1)
 
 
+def test_a_camera_that_changes_its_pictures_ends_the_film_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Camera.read
+
+    def turned(camera: Camera) -> tuple[bool, np.ndarray | None]:
+        got, picture = read(camera)
+        return got, picture if picture is None or camera.given < 8 else picture.transpose(1, 0, 2)
+
+    monkeypatch.setattr(Camera, "read", turned)
+    assert 5 <= len(filmed(tmp_path, monkeypatch, 0.1001, 100, 2.0)) <= 8
+
+
 def test_a_file_can_stand_for_a_camera_and_nothing_can_not(tmp_path: Path) -> None:
     path = webcam.record(str(write_video(tmp_path, moving(40))), tmp_path / "films", 0.5)
     assert path.parent == tmp_path / "films" and probe(path).frames == 15
     with pytest.raises(SourceError, match="cannot be opened as a camera"):
         webcam.record(str(tmp_path / "nothing.mp4"), tmp_path, 1.0)
+
+
+def test_a_long_film_is_one_and_a_killed_one_is_there_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webcam, "PIECE", 0.7)
+    whole = filmed(tmp_path / "whole", monkeypatch, 0.1001, 100, 2.0)
+    assert len(whole) == 20 and len(list((tmp_path / "whole").iterdir())) == 1
+    read = Camera.read
+
+    def killed(camera: Camera) -> tuple[bool, np.ndarray | None]:
+        if camera.given == 18:
+            raise RuntimeError("killed")
+        return read(camera)
+
+    monkeypatch.setattr(Camera, "read", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        filmed(tmp_path / "cut", monkeypatch, 0.1001, 100, 9.0)
+    pieces = sorted(path for path in (tmp_path / "cut").iterdir() if path.suffix == ".mp4")
+    assert [probe(piece).frames for piece in pieces] == [7, 7]
+    np.testing.assert_array_equal(np.concatenate([by_hand(piece) for piece in pieces]), whole[:14])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataengine.errors import ConfigError, StoreLocked
+from dataengine.errors import ConfigError, MachineError, StoreLocked
 from dataengine.flow import cancel, convert, plan_flow, status
 from dataengine.flow.estimate import Estimate, check_disk
 from dataengine.flow.folder import FlowFolder
@@ -209,6 +209,21 @@ def test_a_job_runs_again_where_something_beside_the_store_has_changed(toy, go, 
     for text, state in (("a", "done"), ("a", "cached"), ("b", "done")):
         watched.write_text(text)
         assert [j.state for j in go(toy(2), then=[{"toy_job": {"watched": str(watched)}}]).jobs] == [state]
+
+
+def test_a_fault_of_the_machine_ends_the_run_and_puts_nothing_into_quarantine(
+    toy, go, tmp_path: Path, monkeypatch
+) -> None:
+    import flow_parts
+
+    def full(self, episodes):
+        raise MachineError("the cache cannot be written: no space left")
+        yield
+
+    monkeypatch.setattr(flow_parts.Scale, "run", full)
+    with pytest.raises(MachineError, match="the cache cannot be written"):
+        go(toy(3), ["toy_scale"])
+    assert not (tmp_path / "out.flow" / "quarantine.jsonl").exists()
 
 
 def test_lineage_names_files_without_the_folders_they_lie_in(toy, go, tmp_path: Path) -> None:

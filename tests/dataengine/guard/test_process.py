@@ -12,10 +12,7 @@ import numpy as np
 import pytest
 
 from dataengine.errors import SourceError, UnsafeSource
-from dataengine.guard import (
-    run_guarded,
-    safe_join,
-)
+from dataengine.guard import process, run_guarded, safe_join
 
 
 def test_guarded_gives_results_and_our_errors() -> None:
@@ -24,6 +21,13 @@ def test_guarded_gives_results_and_our_errors() -> None:
         run_guarded(safe_join, "/tmp", "../x")
     with pytest.raises(SourceError, match="ZeroDivisionError"):
         run_guarded(divmod, 1, 0)
+
+
+def test_a_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_worker", None)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(SourceError, match="the guarded process: does not start"):
+        run_guarded(divmod, 7, 2)
 
 
 def test_guarded_survives_everything() -> None:

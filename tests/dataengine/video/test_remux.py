@@ -143,7 +143,7 @@ def test_depth_stays_exact_wherever_it_is_cut(tmp_path: Path) -> None:
         assert (by_hand(tmp_path / "x.mp4", "gray12le") == codes[start:stop]).all()
 
 
-@pytest.mark.parametrize("hidden", [0, 4])
+@pytest.mark.parametrize("hidden", [0, 4, 10, 14])
 def test_edit_lists(write: Write, tmp_path: Path, hidden: int) -> None:
     """A file trimmed by an edit list holds frames that nobody is shown: they are neither counted nor copied."""
     source = write(moving(40), options={"g": "10", "bf": "0"})

@@ -298,6 +298,17 @@ def two_arms() -> str:
         ({"speed": [1.0]}, "speed has 1 numbers for 6 joints"),
         ({"speed": -1.0}, "above 0"),
         ({"turn": [0, 0, 0, 0]}, "a quaternion"),
+        ({"turn": [0, 0, float("nan"), 1]}, "a quaternion"),
+        ({"tool": "table"}, "no body or site 'table'"),  # a geom
+        ({"tool": "upper_arm"}, "joint elbow does not move the tool 'upper_arm'"),
+        ({"joints": [*SIX.joints, "left_finger"]}, "left_finger is the gripper"),
+        ({"joints": [*SIX.joints, "right_finger"]}, "joint right_finger does not move the tool 'ee'"),
+        ({"home": [0, -90, 90, 0, 90, 0]}, "home has -90 for shoulder, which goes from"),
+        ({"home": [float("nan")] * 6}, "home has nan for waist"),
+        ({"closed": 0.0, "opened": 35.0}, "closed 0 and opened 35 are two places of the gripper left_finger"),
+        ({"closed": 0.01, "opened": 0.01}, "are two places of the gripper"),
+        ({"may_touch": [["hand", "nose"]]}, "no body 'nose'"),
+        ({"may_touch": [["hand"]]}, "expected|pairs of names"),
         ({"colour": "red"}, "no parameter 'colour'"),
     ],
 )
@@ -306,6 +317,53 @@ def test_a_robot_that_is_not_as_described_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         retargeted(made, model_file, made.tool_path(), {**ARM, **arm})
+
+
+def test_it_is_said_before_any_work(model_file: Path) -> None:
+    """Tracking takes hours; a stage that cannot be is not made."""
+    given = {"model": str(model_file), "camera": [0, 0, 0, 0, 0, 0, 1]}
+    with pytest.raises(ConfigError, match="no joint 'knee'"):
+        build(Retarget, {**given, "arm": {**ARM, "joints": ["waist", "knee"]}}, "stage 'retarget'", "retarget")
+
+
+def test_both_hands_do_not_move_one_joint(model_file: Path) -> None:
+    arms = {side: build(Arm, {**ARM, "gripper": None}, "an arm", "arm") for side in ("left", "right")}
+    with pytest.raises(ConfigError, match="joint waist is moved by both hands"):
+        RobotModel(model_file, arms)
+
+
+def test_a_tool_that_a_sensor_knows_keeps_its_name(made: SimpleNamespace, robot: RobotModel, tmp_path: Path) -> None:
+    path = tmp_path / "sensed.xml"
+    path.write_text(
+        model_xml("six", "cubes", 10.0).replace(
+            "</mujoco>", '<sensor><framepos objtype="site" objname="ee"/></sensor></mujoco>'
+        )
+    )
+    tool = forward(robot, joint_path(robot, made, 4))
+    (episode,) = retargeted(made, path, tool)
+    assert isinstance(episode, Episode) and len(episode) == 75
+
+
+def test_a_gripper_without_a_range_has_to_be_told(tmp_path: Path) -> None:
+    (tmp_path / "planar.xml").write_text(
+        PLANAR.format(post="").replace(
+            "</body></body></body>", '<body><joint name="jaw"/><geom size=".01"/></body></body></body></body>'
+        )
+    )
+    given = {"tool": "tool", "joints": ("shoulder", "elbow", "wrist"), "gripper": "jaw"}
+    with pytest.raises(ConfigError, match="jaw has no range in the file; give closed and opened"):
+        RobotModel(tmp_path / "planar.xml", {"right": Arm(**given)})
+    told = RobotModel(tmp_path / "planar.xml", {"right": Arm(**given, closed=0.8, opened=0.0)})
+    assert told.gripper("right") == ("rad", 0.8, 0.0)
+
+
+def test_an_arm_whose_joints_are_tied_is_refused(tmp_path: Path) -> None:
+    """The tool would be elsewhere on the robot: nobody solves for what follows."""
+    tied = '</worldbody><equality><joint joint1="wrist" joint2="elbow" polycoef="0 -1 0 0 0"/></equality></mujoco>'
+    (tmp_path / "planar.xml").write_text(PLANAR.format(post="").replace("</worldbody></mujoco>", tied))
+    for joints in (("shoulder", "elbow"), ("shoulder", "elbow", "wrist")):
+        with pytest.raises(ConfigError, match="joint wrist, on the way to the tool, follows elbow"):
+            RobotModel(tmp_path / "planar.xml", {"right": Arm("tool", joints)})
 
 
 def test_a_model_that_is_none_is_refused(made: SimpleNamespace, tmp_path: Path) -> None:

@@ -466,6 +466,12 @@ def test_joints_follow_as_mujoco_has_it(folder: Path) -> None:
         ({"huber": 0.0}, "huber: 0.0"),
         ({"side": "both"}, "side: 'both'"),
         ({"origin": (np.nan, 0.0, 0.0)}, "is no place"),
+        ({"origin": (0.0, 0.0, -95.0)}, "it is in metres"),
+        ({"speed": {f"{tip[:-4]}_{n}": 6.0 for tip in TIPS for n in range(5)}}, "thumb_4 is none of the joints"),
+        ({"fingers": (0.0, 0.0, -1.0)}, "points away from the fingertips"),
+        ({"out": (-1.0, 0.0, 0.0)}, "'index_tip' is not on the thumb's side of a right hand"),
+        ({"side": "left"}, "'index_tip' is not on the thumb's side of a left hand"),
+        ({"fingertips": (TIPS[0], *TIPS[:0:-1])}, "'ring_tip' is not on the thumb's side.*in another order"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_file_is_said(folder: Path, more: dict[str, Any], told: str) -> None:

@@ -204,7 +204,8 @@ def test_joints_that_follow_others_are_left_out(files: dict[str, Path], tmp_path
 def test_what_the_fingers_are_too_slow_for_is_cut_and_the_rest_keeps_the_speed(files: dict[str, Path]) -> None:
     episode, _ = seen("right", kind="open_close")
     slow = {**HAND, "speed": 1.5}
-    pieces = run(stage(model=str(files["right"]), robot_hand=slow, shortest=0.0, finger_tolerance=None), episode)
+    given = {"shortest": 0.0, "finger_tolerance": None, "finger_depth": None}
+    pieces = run(stage(model=str(files["right"]), robot_hand=slow, **given), episode)
     cuts = pieces[0].labels["retarget_cuts"].table.to_pylist()
     lost = sum(cut["stop"] - cut["start"] for cut in cuts)
     assert {cut["reason"] for cut in cuts} == {"finger_speed"} and 5 < lost < 50
@@ -328,6 +329,31 @@ def test_a_hand_on_an_arm_is_carried_by_it(files: dict[str, Path], made: SimpleN
         tips = np.array([data.site(tip).xpos for tip in TIPS])
         assert np.linalg.norm(tips - wanted[frame], axis=1).mean() == pytest.approx(told[frame], abs=3e-4)
     assert told.mean() < 0.01 and errors(found, "right_m").max() < 1e-4
+    state = found.frames["observation.state"].astype(np.float64)
+
+    def stand(model: mujoco.MjModel, data: mujoco.MjData, row: np.ndarray) -> None:
+        for name, angle in zip((*SIX.joints, *JOINTS), row, strict=True):
+            data.joint(name).qpos[0] = angle
+        mujoco.mj_forward(model, data)
+
+    stand(model, data, state[-1])
+    bead = '<geom size=".01" contype="2" conaffinity="2"/>'  # where only bent fingers come to
+    bead = f'<body name="bead" pos="{" ".join(map(str, data.site("index_tip").xpos))}">{bead}</body>'
+    thick = file.read_text().replace('size="0.012"', 'size="0.012" contype="2" conaffinity="2"')
+    (tmp_path / "bead.xml").write_text(thick.replace("<worldbody>", f"<worldbody>{bead}", 1))
+    beaded = mujoco.MjModel.from_xml_path(str(tmp_path / "bead.xml"))
+    hit, data, number = np.zeros(FRAMES, bool), mujoco.MjData(beaded), beaded.body("bead").id
+    for frame, row in enumerate(state):
+        stand(beaded, data, row)
+        touching = [c for c in data.contact if number in beaded.geom_bodyid[c.geom] and c.dist < -0.002]
+        hit[frame] = bool(touching)
+    both = {"model": str(tmp_path / "bead.xml"), "robot_hand": HAND, "camera": (0, 0, 0, 0, 0, 0, 1)}
+    pieces = run(stage(**both, arm={**arm, "collisions": True}, shortest=0.0, finger_depth=None), episode)
+    cuts = [c for c in pieces[0].labels["retarget_cuts"].table.to_pylist() if c["reason"] == "collision"]
+    lost = np.zeros(FRAMES, bool)
+    for cut in cuts:
+        lost[cut["start"] : cut["stop"]] = True
+    assert (lost == hit).all() and 3 < hit.sum() < 57 and "bead" in cuts[0]["text"]
     with pytest.raises(ConfigError, match="thumb_0 is one of the arm and one of the fingers"):
         stage(
             model=str(file), robot_hand=HAND, camera=(0, 0, 0, 0, 0, 0, 1), arm={**arm, "joints": ["joint1", "thumb_0"]}

@@ -38,8 +38,10 @@ def test_it_is_a_stage_that_reads_only_what_it_needs() -> None:
     assert stage(hand="left").reads == (
         *(f"observation.hands.left.{part}" for part in ("landmarks", "wrist", "sigma", "tracked")),
         "observation.camera.pose",
+        "observation.camera.quality",
+        "label:pinch",
     )
-    assert len(stage(hand="both").reads) == 9
+    assert len(stage(hand="both").reads) == 11
 
 
 def test_a_hand_becomes_a_gripper(made: SimpleNamespace) -> None:
@@ -171,6 +173,8 @@ def test_a_closed_hand_that_carries_is_a_grasp(made: SimpleNamespace) -> None:
     (grasp,) = rows(found, "grasp")
     assert (grasp["start"], grasp["stop"], grasp["side"]) == (40, 95, "right")
     assert grasp["travel"] == pytest.approx(0.2, abs=0.001)
+    unsure = made.episode_of(tool, np.where(closed, 0.02, 0.08), sigma=0.25)
+    assert rows(only(list(stage().run(iter([unsure])))), "grasp") == []  # a way that may be none
     tracked = np.where((frames >= 60) & (frames < 75), hands.ABSENT, hands.SEEN)
     episode = made.episode_of(tool, np.where(closed, 0.02, 0.08), tracked=tracked)
     pieces = list(stage().run(iter([episode])))
@@ -200,6 +204,11 @@ def test_a_workspace_is_scaled_and_shifted(made: SimpleNamespace) -> None:
         ({"scale": 0.0}, "not above 0"),
         ({"offset": [1, 2]}, "three numbers"),
         ({"hnad": "right"}, "did you mean 'hand'"),
+        ({"tolerance": 2.0}, "in metres, not in mm"),
+        ({"sigma": 50.0}, "in metres, not in mm"),
+        ({"finger_depth": 10.0}, "in metres, not in mm"),
+        ({"turn_tolerance": 10.0}, "in rad, not in degrees"),
+        ({"turn_sigma": 15.0}, "in rad, not in degrees"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(params: dict, message: str) -> None:
