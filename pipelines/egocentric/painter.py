@@ -51,7 +51,6 @@ class Painter:
         size = np.minimum(FINER * (high - low), LARGEST).astype(int)
         self._low, self._high, self._finer = low, high, size / (high - low)
         _prepare(self.model, size, robot)
-        self._linked = _linked(self.model, _grips(robot))
         self._options = mujoco.MjvOption()
         self._options.sitegroup[:] = 0
         try:
@@ -72,9 +71,6 @@ class Painter:
                 self._stand(self.robot, side, each, frame)
             else:
                 self._hold(side, each, frame)
-        for follows, leads, poly in self._linked:
-            away = self.data.qpos[leads] - self.model.qpos0[leads]
-            self.data.qpos[follows] = self.model.qpos0[follows] + np.polynomial.polynomial.polyval(away, poly)
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         renderer = self._renderer
@@ -97,9 +93,13 @@ class Painter:
 
     def _stand(self, robot: RobotModel, side: str, told: Told, frame: int) -> None:
         assert told.joints is not None
-        self.data.qpos[robot.solvers[side].qpos] = told.joints[frame]
-        if gripper := robot.arms[side].gripper:
-            self.data.qpos[self.model.joint(gripper).qposadr[0]] = told.gripper[frame]
+        arm = robot.arms[side]
+        places = dict(zip(arm.joints, told.joints[frame], strict=True))
+        if arm.gripper:
+            places[arm.gripper] = told.gripper[frame]
+        for joint, place in places.items():
+            for tied, at in robot.moved_with(joint, np.array([place])).items():  # a gripper's second finger
+                self.data.qpos[self.model.joint(tied).qposadr[0]] = at[0]
 
     def _hold(self, side: str, told: Told, frame: int) -> None:
         assert told.tool is not None and told.opening is not None
@@ -173,27 +173,6 @@ def _prepare(model: mujoco.MjModel, size: np.ndarray, robot: RobotModel | None) 
     for geom in range(model.ngeom):
         if int(model.body_rootid[model.geom_bodyid[geom]]) not in roots:
             model.geom_group[geom] = HIDDEN
-
-
-def _grips(robot: RobotModel | None) -> set[int]:
-    """Joints of the grippers that an episode tells, by number."""
-    if robot is None:
-        return set()
-    return {int(robot.model.joint(arm.gripper).id) for arm in robot.arms.values() if arm.gripper}
-
-
-def _linked(model: mujoco.MjModel, grips: set[int]) -> list[tuple[int, int, np.ndarray]]:
-    """Joints that an equality ties to others, such as a gripper's second finger: place in qpos of what follows and of
-    what it follows, and the polynomial. What is told itself leads, where the tie is a straight line."""
-    found = []
-    for n in np.flatnonzero((model.eq_type == mujoco.mjtEq.mjEQ_JOINT) & (model.eq_obj2id >= 0)):
-        one, other, poly = int(model.eq_obj1id[n]), int(model.eq_obj2id[n]), model.eq_data[n, :5].copy()
-        if one in grips:
-            if poly[1] == 0 or poly[2:].any():
-                continue
-            one, other, poly = other, one, np.array([-poly[0], 1.0]) / poly[1]
-        found.append((int(model.jnt_qposadr[one]), int(model.jnt_qposadr[other]), poly))
-    return found
 
 
 def _grippers(sides: tuple[str, ...]) -> str:

@@ -23,6 +23,9 @@ def assumed(
         found.append("the camera's frame at the first frame is the frame of reference")
     if reading.scale != 1.0:
         found.append(f"places are scaled by {reading.scale:g}")
+    if reading.table is not None:
+        far = [f"{side} hand {motion.nearer:.2f}" for side, motion in motions.items()]
+        found.append(f"the table's height says how far away it all is: {', '.join(far)} times what the clip says")
     found += [f"{side} fingers are {scale:.2f} times as long as the person's" for side, scale in scales.items()]
     found += robots
     if space == "dexterous":

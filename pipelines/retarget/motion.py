@@ -28,12 +28,14 @@ from pipelines.retarget.pose import Orientation, Place, tool_poses
 
 class Motion(NamedTuple):
     """One side over `T` frames. cameras: where the camera is in its world, None where it stands still; lost: `(T,)`
-    bool, where nothing says it. tool: its poses in the base frame, or those of the palm of a robot's hand. opening:
-    `(T,)` 0 to 1; closed: `(T,)` bool. calibration: of the gripper."""
+    bool, where nothing says it. nearer: times the distances from the camera, by the table. tool: its poses in the
+    base frame, or those of the palm of a robot's hand. opening: `(T,)` 0 to 1; closed: `(T,)` bool. calibration: of the
+    gripper."""
 
     hand: Hand
     cameras: Poses | None
     lost: np.ndarray
+    nearer: float
     tool: Poses
     opening: np.ndarray
     closed: np.ndarray
@@ -116,6 +118,7 @@ class Reading:
         else:
             seen = palm.seen_from(hand.wrist)
             seen = Poses(seen.point + seen.turn @ np.asarray(self.offset, np.float64), seen.turn)
+        nearer = 1.0
         placed = cameras_in_base(cameras, self.camera, self.world, episode)
         if self.table is not None:
             nearer = down_to(self.table, hand, placed, lost, episode)
@@ -126,4 +129,4 @@ class Reading:
         calibration = gripper.calibrate(distance, hand.seen, hand.size, self.closed_at, self.open_at, shown)
         opening = gripper.opening(distance, hand.there, calibration)
         closed = gripper.is_closed(opening, hand.there, self.close_below, self.open_above)
-        return Motion(hand, cameras, lost, tool, opening, closed, calibration)
+        return Motion(hand, cameras, lost, nearer, tool, opening, closed, calibration)

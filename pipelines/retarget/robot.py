@@ -115,7 +115,11 @@ class RobotModel:
         if (joint := self.arms[side].gripper) is None:
             return {}
         _, closed, opened = self.gripper(side)
-        return moved_with(joint, closed + opening * (opened - closed), self._said.couplings)
+        return self.moved_with(joint, closed + opening * (opened - closed))
+
+    def moved_with(self, joint: str, places: np.ndarray) -> dict[str, np.ndarray]:
+        """A joint's places `(T,)` and those of the joints that are tied to it."""
+        return moved_with(joint, places, self._said.couplings)
 
     def joint_units(self, side: str) -> list[str]:
         """Of each joint's position."""

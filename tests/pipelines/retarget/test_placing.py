@@ -144,3 +144,5 @@ def test_frames_without_a_camera_neither_come_down_to_the_table_nor_carry(made: 
         assert isinstance(one, Episode) and isinstance(other, Episode)
         assert np.allclose(one.frames["action"], other.frames["action"], atol=1e-6)
         assert one.labels["grasp"].table.equals(other.labels["grasp"].table)
+        (step,) = (each for each in one.meta.lineage if each.name == "retarget")
+        assert any("the table's height says how far" in text and "right hand" in text for text in step.assumed)
