@@ -77,7 +77,8 @@ class Stage(Protocol):
     """A thing done to episodes: one to one, one to many, or filter.
 
     reads: feature keys, `label:<name>`, `clips`, or `*`; a result is reused while these are unchanged.
-    A stage that must see all episodes first also has `observe(episode) -> summary` (small, JSON-able) and
+    content, if there is one: what beside its parameters and their files results are made of, such as files that those
+    name; a hash. A stage that must see all episodes first also has `observe(episode) -> summary` (small, JSON-able) and
     `fit(summaries) -> artifact` (JSON-able), and takes the artifact as its field `artifact`.
     """
 

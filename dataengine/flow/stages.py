@@ -91,10 +91,14 @@ def plan_stages(specs: tuple[PartSpec, ...]) -> list[StagePlan]:
                 reads=tuple(stage.reads),
                 resources=dict(getattr(stage, "resources", {}) or {}),
                 fits=fits,
-                key="" if fits else part_key(kind, spec.name, str(stage.version), plugins.params_of(part)),
+                key="" if fits else _key(kind, spec.name, str(stage.version), part),
             )
         )
     return plans
+
+
+def _key(kind: plugins.Kind, name: str, version: str, part: Any) -> str:
+    return part_key(kind, name, version, plugins.params_of(part), getattr(part, "content", None))
 
 
 def make_stage(plan: StagePlan) -> Stage:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataengine.sim.model  # noqa: F401 – says how MuJoCo shall draw and warn
 
 # isort: split
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def load(path: Path, prepare: Prepare | None = None, *, shapes: bool = True) -> 
             reason = f"MuJoCo gives up on it; it probably needs more than {MEMORY >> 20} MiB"
         raise ConfigError(f"{path} is no model that can be used: {reason}") from error
     return model
+
+
+def content_of(model: mujoco.MjModel) -> str:
+    """sha256 of all that a model is made of, meshes and included files too."""
+    whole = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, whole)
+    return hashlib.sha256(whole).hexdigest()
 
 
 def _compiled(path: Path, prepare: Prepare | None, shapes: bool) -> mujoco.MjModel:

@@ -176,6 +176,19 @@ class Retarget(Reading):
                 raise ConfigError(f"retarget: joint {min(both)} is one of the arm and one of the fingers")
         return found
 
+    @property
+    def content(self) -> str | None:
+        """Of the robots, whose files name others; None without one."""
+        models = [
+            *([self.robot.model] if self.robot else []),
+            *(each.robot.model.model for each in self.fingers.values()),
+        ]
+        if not models:
+            return None
+        from dataengine.sim.robot_file import content_of
+
+        return " ".join(map(content_of, models))
+
     def run(self, episodes: Iterator[Episode]) -> Iterator[Episode | Drop]:
         for episode in episodes:
             yield from self._retargeted(episode)

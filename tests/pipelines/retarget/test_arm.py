@@ -372,3 +372,22 @@ def test_a_model_that_is_none_is_refused(made: SimpleNamespace, tmp_path: Path) 
     (tmp_path / "bad.xml").write_text("<mujoco><worldbody><body/>")
     with pytest.raises(ConfigError, match="no model that MuJoCo loads"):
         retargeted(made, tmp_path / "bad.xml", made.tool_path())
+
+
+def test_a_part_that_a_robots_file_includes_makes_other_results(model_file: Path, tmp_path: Path) -> None:
+    """The file itself is the same; what was made with the old part is not taken for what the new one makes."""
+    from dataengine.flow.spec import PartSpec
+    from dataengine.flow.stages import plan_stages
+
+    path = tmp_path / "robot.xml"
+    text = model_file.read_text()
+    place = text.index("<worldbody>") + len("<worldbody>")
+    path.write_text(f'{text[:place]}<include file="post.xml"/>{text[place:]}')
+    spec = PartSpec("retarget", {"model": str(path), "arm": ARM, "camera": [0, 0, 1, 0, 1, 0, 0]})
+    keys = []
+    for height in (0.3, 0.3, 0.4):
+        (tmp_path / "post.xml").write_text(f'<mujoco><geom name="post" type="box" size=".02 .02 {height}"/></mujoco>')
+        (plan,) = plan_stages((spec,))
+        keys.append(plan.key)
+    assert keys[0] == keys[1] != keys[2]
+    assert Retarget().content is None
