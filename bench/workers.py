@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.made import write_aloha
 from bench.results import record
 
-PAIRS, EPISODES = 3, 24
+PAIRS, EPISODES = 3, 48
 
 
 def convert(source: Path, store: Path, workers: int) -> float:
