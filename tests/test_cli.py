@@ -175,8 +175,18 @@ def test_who_ran_a_flow_is_told_where_its_pages_are(tmp_path: Path, capsys: pyte
         JobResult("count", "done", str(folder), report={"episodes": 3}),
         JobResult("publish", "failed", str(folder), error="no network"),
     )
-    counts = {"kept": 3, "frames": 60, "reused": 0, "dropped": 0, "quarantined": 0, "seconds": 1.0}
+    refused = [{"episode": f"{n}.mp4", "reason": f"it is\x1b[31m\n broken {n}"} for n in range(5)]
+    counts = {
+        "record": {"quarantined": refused},
+        "kept": 3,
+        "frames": 60,
+        "reused": 0,
+        "dropped": 0,
+        "quarantined": 0,
+        "seconds": 1.0,
+    }
     finish(SimpleNamespace(state="done", out="out", jobs=jobs, error="", report="", exit_code=0, **counts), False)  # type: ignore[arg-type]
     lines = "".join(capsys.readouterr().out.splitlines())  # a terminal breaks long ones
     assert f"hand_report: cached – {folder / 'report.html'}" in lines
+    assert "0.mp4: it is [31m broken 0" in lines and "broken 2" in lines and "broken 3" not in lines
     assert "count: done" in lines and "publish: failed – no network" in lines

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
+SHOWN = 3  # reasons that are printed
+
 # Lines are never broken here: a pipe, a narrow terminal and a test read the same text.
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -76,6 +78,11 @@ def finish(result: FlowResult, as_json: bool) -> None:
         for count, what in ((result.dropped, "dropped by a stage"), (result.quarantined, "in quarantine")):
             if count:
                 console.print(f"  {count} {what}; the report says why", markup=False)
+        for one in result.record.get("quarantined", [])[:SHOWN]:
+            reason = " ".join(
+                "".join(c if c.isprintable() else " " for c in f"{one['episode']}: {one['reason']}").split()
+            )
+            console.print(f"    {reason[:300]}", markup=False)
         for job in result.jobs:
             page = job.report.get("page")
             more = job.error or (str(Path(job.folder).parent / page) if page else "")

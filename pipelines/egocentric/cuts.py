@@ -210,6 +210,8 @@ def _read(rows: csv.DictReader[str], path: Path) -> dict[str, list[Cut]]:
     for number, row in enumerate(rows, 2):
         if number > MOST_CUTS:
             raise SourceError(path, f"has more than {MOST_CUTS} lines")
+        if None in row:
+            raise SourceError(path, f"line {number} has too many fields: a task with commas stands in quotes")
         try:
             start, stop = float(row["start"]), float(row["stop"])
         except (TypeError, ValueError):

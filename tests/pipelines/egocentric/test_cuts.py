@@ -120,6 +120,7 @@ def test_the_list_of_a_store_gives_the_same_cuts_again(tmp_path: Path) -> None:
         ("", "begins with nothing"),
         ("a,b\n1,2\n", "begins with a, b"),
         ("video,start,stop\nx,1,soon\n", "line 2: start and stop"),
+        ("video,start,stop,task\nx,1,2,wave, then pinch\n", "line 2 has too many fields.*quotes"),
         ("video,start,stop\nx,1,2\nx,3,2\n", "line 3"),
         ("video,start,stop\nx,1,inf\n", "line 2"),
         ("video,start,stop\nx,1\n", "line 2"),
