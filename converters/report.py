@@ -18,6 +18,7 @@ from dataengine import guard
 from dataengine.detect import find_converter, plan_with
 from dataengine.episode import Feature
 from dataengine.errors import ConfigError, RateUnknown
+from dataengine.lines import one_line
 from dataengine.source import Assumption, Plan
 
 # One core of a small server, measured on twelve real sets of small size and right for each of them within a factor of
@@ -120,7 +121,7 @@ def render(plan: Plan, *, copied: Mapping[str, int] | None = None) -> str:
         ("notes", d["notes"]),
     ):
         if entries:
-            lines += ["", title, *(f"  {_one_line(entry)}" for entry in entries[:_SHOWN])]
+            lines += ["", title, *(f"  {one_line(entry)}" for entry in entries[:_SHOWN])]
             lines += [f"  … and {len(entries) - _SHOWN} more"] if len(entries) > _SHOWN else []
     return "\n".join(lines)
 
@@ -141,7 +142,7 @@ def mapping_yaml(plan: Plan) -> str:
     for assumption in plan.assumptions:
         notes.setdefault("/".join(assumption.key.split("/")[:2]), []).append(assumption)
     ruled = "features" in mapping or "cameras" in mapping  # else the format has settings of its own
-    lines = [f"# How {_one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping."]
+    lines = [f"# How {one_line(Path(plan.path).name)} becomes a dataset. Edit it and give it back with --mapping."]
     lines += _RULES if ruled else []
     lines.append(f"format: {plan.format}")
     lines += ["complete: true  # what stands below is all there is; false: the proposal is added"] if ruled else []
@@ -159,7 +160,7 @@ def mapping_yaml(plan: Plan) -> str:
             lines += _comments(notes.get(f"{section}/{key}", ()), "  ")
             lines += [f"  {line}" for line in _dump({key: rule}).split("\n")]
     if plan.unused:
-        lines += ["", "# In the source and taken by nothing:", *(f"#   {_one_line(name)}" for name in plan.unused)]
+        lines += ["", "# In the source and taken by nothing:", *(f"#   {one_line(name)}" for name in plan.unused)]
     return "\n".join(lines) + "\n"
 
 
@@ -185,7 +186,7 @@ def _comments(assumptions: tuple[Assumption, ...] | list[Assumption], indent: st
     for a in assumptions:
         inner = "/".join(a.key.split("/")[2:])
         mark = "FILL IN" if a.key == "fps" and a.value is None else "ASSUMED"
-        found.append(f"{indent}# {mark}{f' ({inner})' if inner else ''}: {_one_line(a.why)}")
+        found.append(f"{indent}# {mark}{f' ({inner})' if inner else ''}: {one_line(a.why)}")
     return found
 
 
@@ -223,11 +224,6 @@ def _line(feature: Feature) -> str:
 def _itemsize(feature: Feature) -> int:
     digits = "".join(c for c in feature.dtype if c.isdigit())
     return int(digits) // 8 if digits else 1 if feature.dtype == "bool" else 16
-
-
-def _one_line(text: str) -> str:
-    """What comes from a file may hold line breaks and control characters; a comment or terminal line may not."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _bytes(count: float) -> str:

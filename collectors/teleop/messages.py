@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from dataengine.errors import ConfigError
+from dataengine.lines import one_line
 
 MOST_BYTES = 16_384  # of one message
 MOST_TEXT = 500  # characters of an instruction or a note
@@ -204,7 +205,7 @@ def _order(data: dict[str, Any]) -> Order:
         raise ConfigError("an order has a name, a text and on, nothing else")
     if (text and name not in _TEXTUAL) or (not on and name not in _SWITCHES):
         raise ConfigError(f"the order {name} takes no such value")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = one_line(text)
     if len(line) > MOST_TEXT:
         raise ConfigError(f"a text has at most {MOST_TEXT} characters")
     return Order(name, line, on)

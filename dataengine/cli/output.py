@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dataengine.lines import one_line
+
 if TYPE_CHECKING:
     from dataengine.flow import FlowResult
 
@@ -79,10 +81,7 @@ def finish(result: FlowResult, as_json: bool) -> None:
             if count:
                 console.print(f"  {count} {what}; the report says why", markup=False)
         for one in result.record.get("quarantined", [])[:SHOWN]:
-            reason = " ".join(
-                "".join(c if c.isprintable() else " " for c in f"{one['episode']}: {one['reason']}").split()
-            )
-            console.print(f"    {reason[:300]}", markup=False)
+            console.print(f"    {one_line(f'{one["episode"]}: {one["reason"]}')[:300]}", markup=False)
         for job in result.jobs:
             page = job.report.get("page")
             more = job.error or (str(Path(job.folder).parent / page) if page else "")
