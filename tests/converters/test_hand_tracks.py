@@ -166,7 +166,7 @@ def test_it_goes_into_a_store_and_its_report_says_what_was_assumed(tmp_path: Pat
         write_scene(tmp_path / "in" / name, scene)
         write_aria(tmp_path / "in" / name / ARIA, aria_rows(scene, pictures()))
     source = HandTracks()
-    plan = source.plan(tmp_path / "in", {"licence": "other"})
+    plan = source.plan(tmp_path / "in", {"licence": "other", "bridge": 0.1})
     assert [ref.name.split("/")[0] for ref in plan.episodes] == ["2", "10"]
     text = report.render(plan, copied=source.copied(plan))
     assert "sigma" in text and str(tmp_path) not in text and str(tmp_path) not in report.mapping_yaml(plan)
