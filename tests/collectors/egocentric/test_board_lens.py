@@ -138,3 +138,16 @@ def test_the_command_writes_the_lens(pictures: np.ndarray, tmp_path: Path, capsy
     assert said["lens"]["width"] == 480 and said["views"] >= 8 and not (tmp_path / "dry.yaml").exists()
     with pytest.raises(ConfigError, match="one video"):
         ego(tmp_path / "two.yaml", [film, film], board="8x5")
+
+
+def test_views_that_agree_on_a_wrong_lens_are_refused_for_want_of_tilt() -> None:
+    """A board held upright before the camera: with this film both halves say fx is 286, to half a per cent; it is 315."""
+    rng = np.random.default_rng(2)
+    poses = []
+    for _ in range(16):
+        rng.uniform(-1, 1, 3)
+        turn = np.array([0, 0, rng.uniform(-0.6, 0.6)])
+        middle = np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.32, 0.45)])
+        poses.append(np.concatenate([turn, middle - Rotation.from_rotvec(turn).apply([0.105, 0.06, 0])]))
+    with pytest.raises(SourceError, match=r"±[01]\.\d%, tilted by \d°.*is it seen tilted each way"):
+        lens_of(footage(np.stack([seen(pose) for pose in poses])), BOARD)
