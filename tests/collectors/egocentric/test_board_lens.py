@@ -141,7 +141,7 @@ def test_the_command_writes_the_lens(pictures: np.ndarray, tmp_path: Path, capsy
 
 
 def test_views_that_agree_on_a_wrong_lens_are_refused_for_want_of_tilt() -> None:
-    """A board held upright before the camera: with this film both halves say fx is 286, to half a per cent; it is 315."""
+    """A board held upright before the camera: both halves of this film say fx is 286, to half a per cent; it is 315."""
     rng = np.random.default_rng(2)
     poses = []
     for _ in range(16):
